@@ -1,0 +1,1 @@
+//! Procedural macros of the `parcell` library. The macros that capture variables for remote calls live here.

@@ -1,0 +1,1 @@
+//! The cells of a parcell notebook: threads, displays.

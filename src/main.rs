@@ -1,0 +1,4 @@
+//! The `parcell` program.
+fn main() -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}
