@@ -1,0 +1,195 @@
+"""JupyterLab in a real browser, as a person at a workshop meets it. Screenshots stay in
+`tests/screenshots` to be looked at."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE
+from playwright.sync_api import Page, expect, sync_playwright
+from test_tools import notebook
+
+CHROMIUM = Path("/usr/bin/chromium")
+ROOT = Path(__file__).parent.parent
+PICTURES = Path(__file__).parent / "screenshots"
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage",
+]
+
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM.exists(), reason=f"{CHROMIUM} is missing: apt-get install chromium"),
+    pytest.mark.timeout(600),
+]
+
+
+@dataclass
+class Lab:
+    """A running JupyterLab and the folder that it shows."""
+
+    address: str
+    folder: Path
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory) -> Iterator[Lab]:
+    """A JupyterLab on a copy of notebook 02."""
+    folder = tmp_path_factory.mktemp("lab")
+    shutil.copy(ROOT / "notebooks" / "02-threads-slow-series.ipynb", folder)
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0",
+        "--IdentityProvider.token=", f"--ServerApp.root_dir={folder}",
+        "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ) as server:
+        for line in server.stderr:
+            if found := re.search(r"http://(localhost|127\.0\.0\.1):\d+", line):
+                break
+        else:
+            pytest.fail("JupyterLab did not start")
+        drain = subprocess.Popen(["cat"], stdin=server.stderr, stdout=subprocess.DEVNULL)
+        yield Lab(found[0], folder)
+        server.terminate()
+        drain.terminate()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """Debian's Chromium without a window."""
+    PICTURES.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=str(CHROMIUM), args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Page]:
+    """An empty page, closed after the test."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1000})
+    page.set_default_timeout(60_000)
+    yield page
+    page.close()
+
+
+def open_notebook(page: Page, lab: Lab, name: str):
+    """Opens a notebook and waits for its kernel."""
+    page.goto(f"{lab.address}/lab/tree/{name}?reset")
+    page.wait_for_selector(".jp-Notebook .jp-Cell")
+    wait_for_idle(page)
+
+
+def wait_for_idle(page: Page, timeout: float = PATIENCE):
+    """Waits until the kernel has nothing left to do."""
+    expect(page.locator(".jp-Notebook-ExecutionIndicator")).to_have_attribute(
+        "data-status", "idle", timeout=timeout * 1000
+    )
+
+
+def menu(page: Page, *path: str):
+    """Chooses an entry of the menu bar."""
+    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile(f"^{path[0]}$")).click()
+    for entry in path[1:]:
+        page.locator(".lm-Menu-itemLabel", has_text=re.compile(f"^{entry}$")).click()
+
+
+def new_notebook(page: Page, lab: Lab, name: str, *sources: str):
+    """Opens a new notebook with these cells."""
+    notebook(lab.folder / name, *sources)
+    open_notebook(page, lab, name)
+
+
+def run_all(page: Page):
+    """Runs all cells and waits for the last."""
+    menu(page, "Run", "Run All Cells")
+    page.wait_for_function(
+        """() => [...document.querySelectorAll('.jp-CodeCell .jp-InputArea-prompt')]
+                 .every(p => /\\[\\d+\\]/.test(p.innerText))""",
+        timeout=280_000,
+    )
+    wait_for_idle(page)
+
+
+def test_notebook_02_runs_from_top_to_bottom(page, lab):
+    open_notebook(page, lab, "02-threads-slow-series.ipynb")
+    menu(page, "Edit", "Clear Outputs of All Cells")
+    run_all(page)
+    assert page.locator(".jp-CodeMirrorEditor .cm-content span", has_text=re.compile("^let$")).count()
+    page.screenshot(path=PICTURES / "notebook-02-top.png")
+    # Cells far below are drawn only once they are looked at.
+    picture = page.locator(".jp-OutputArea-output svg, .jp-OutputArea-output img").last
+    picture.scroll_into_view_if_needed()
+    page.screenshot(path=PICTURES / "notebook-02-picture.png")
+    text = page.locator(".jp-Notebook").inner_text()
+    assert "13.277" in text or "Julia" in text
+
+
+def test_rust_is_highlighted(page, lab):
+    new_notebook(page, lab, "colours.ipynb", 'fn add(a: i32) -> i32 {\n    // words\n    a + 1\n}\nlet text = "s";')
+    editor = page.locator(".jp-CodeCell .cm-content").first
+    styles = editor.evaluate(
+        """e => Object.fromEntries([...e.querySelectorAll('span')]
+                .map(s => [s.innerText, getComputedStyle(s).color]))"""
+    )
+    plain = editor.evaluate("e => getComputedStyle(e).color")
+    for token in ("fn", "let", "// words", '"s"'):
+        assert styles.get(token, plain) != plain, f"{token} is not coloured: {styles}"
+
+
+def test_completion_pops_up(page, lab):
+    new_notebook(page, lab, "completion.ipynb", "let mut numbers = vec![1];", "")
+    page.locator(".jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Shift+Enter")
+    wait_for_idle(page)
+    page.locator(".jp-CodeCell .cm-content").nth(1).click()
+    page.keyboard.type("numbers.pu")
+    page.keyboard.press("Tab")
+    completer = page.locator(".jp-Completer")
+    # A single match is inserted at once; several are offered.
+    page.wait_for_function(
+        """() => document.querySelector('.jp-Completer .jp-Completer-item')
+             || [...document.querySelectorAll('.cm-content')].some(e => e.innerText.includes('numbers.push'))"""
+    )
+    page.keyboard.press("Escape")
+    page.keyboard.press("ControlOrMeta+a")
+    page.keyboard.type("numbers.so")
+    page.keyboard.press("Tab")
+    expect(completer.locator(".jp-Completer-item", has_text="sort_by_key").first).to_be_visible()
+    page.screenshot(path=PICTURES / "completion.png")
+
+
+def test_an_error_is_shown_in_colour(page, lab):
+    new_notebook(page, lab, "error.ipynb", 'let a = 1;\nlet b: i32 = "two";', 'panic!("on purpose")')
+    for cell in range(2):
+        page.locator(".jp-CodeCell .cm-content").nth(cell).click()
+        page.keyboard.press("Shift+Enter")
+        output = page.locator(".jp-CodeCell").nth(cell).locator(".jp-OutputArea-output")
+        expect(output).to_have_count(1)
+        wait_for_idle(page)
+    errors = page.locator(".jp-OutputArea-output[data-mime-type*=error], .jp-OutputArea-output[data-mime-type*=stderr]")
+    expect(errors).to_have_count(2)
+    assert "mismatched types" in errors.first.inner_text()
+    assert "on purpose" in errors.last.inner_text()
+    assert errors.first.locator("span[class*=ansi]").count() > 3
+    page.screenshot(path=PICTURES / "error.png")
+
+
+def test_a_progress_bar_moves_and_ends(page, lab):
+    new_notebook(page, lab, "progress.ipynb", "for _ in progress(0..100) { sleep(0.03); }")
+    page.locator(".jp-CodeCell .cm-content").first.click()
+    page.keyboard.press("Shift+Enter")
+    output = page.locator(".jp-CodeCell .jp-OutputArea-output").first
+    expect(output).to_contain_text(re.compile(r"\b[1-9]\d?\s?(%|/)"))
+    early = output.inner_text()
+    page.screenshot(path=PICTURES / "progress.png")
+    wait_for_idle(page)
+    expect(output).to_contain_text("100")
+    assert output.inner_text() != early
+    assert page.locator(".jp-CodeCell .jp-OutputArea-output").count() == 1
+    page.screenshot(path=PICTURES / "progress-done.png")
