@@ -1,1 +1,144 @@
-//! To be written.
+//! The cell library on disk: the library that every cell links, built once from sources that the
+//! kernel carries, into a cache keyed by compiler, sources, flags and processor.
+//!
+//! Invariant: a folder with a `ready` file is never changed again, so that sessions, other users
+//! and read-only installs may share it. A build that was interrupted has no `ready` file and is
+//! taken up where it stopped.
+
+mod build;
+mod dependencies;
+mod toolchain;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+pub use build::prepare;
+pub use dependencies::Dependencies;
+use serde::{Deserialize, Serialize};
+pub use toolchain::Toolchain;
+
+/// One step of a build that takes longer than a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done.
+    pub text: String,
+    /// Steps done.
+    pub done: usize,
+    /// Steps in all, where known.
+    pub total: Option<usize>,
+}
+
+/// Why the cell library could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No usable compiler.
+    #[error("{program} was not found ({problem}); install Rust from https://rustup.rs, or set PATH")]
+    NoToolchain {
+        /// `rustc` or `cargo`.
+        program: &'static str,
+        /// What happened when it was tried.
+        problem: String,
+    },
+    /// A file or folder could not be used.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Cargo ended with an error.
+    #[error("building {what} failed:\n{log}")]
+    Build {
+        /// What was built.
+        what: String,
+        /// What cargo and rustc said.
+        log: String,
+    },
+    /// What a `:dep` says cannot be used.
+    #[error("{0}")]
+    Dependency(String),
+}
+
+impl Error {
+    fn file(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
+        let path = path.to_owned();
+        move |source| Error::File { path, source }
+    }
+}
+
+/// A cell library that is ready: what rustc and the driver need to know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Library {
+    /// The program that runs cells.
+    pub driver: PathBuf,
+    /// Crates that cells can name, with their files.
+    pub crates: Vec<(String, PathBuf)>,
+    /// Folders where rustc finds what those crates need.
+    pub search: Vec<PathBuf>,
+    /// Crates that every cell links although it does not name them.
+    pub linked: Vec<String>,
+    /// The library's source, a workspace; the analyst reads it.
+    pub source: PathBuf,
+    /// Changes when the library's own code differs: modules of two identities do not mix.
+    pub identity: String,
+}
+
+/// Flags that cells and everything they link are compiled with.
+pub const FLAGS: [&str; 2] = ["-Cprefer-dynamic", "-Ctarget-cpu=native"];
+
+/// Where the user's cell libraries are built: `$PARCELL_CACHE`, else the user's cache folder.
+pub fn cache_root() -> PathBuf {
+    let own = std::env::var_os("PARCELL_CACHE").map(PathBuf::from);
+    own.unwrap_or_else(|| {
+        let user = directories::BaseDirs::new().map(|d| d.cache_dir().join("parcell"));
+        user.unwrap_or_else(|| std::env::temp_dir().join("parcell-cache"))
+    })
+}
+
+/// Places to look, in order: the installation's own (`$PARCELL_CELLS`, possibly read-only), then
+/// the user's.
+fn roots() -> Vec<PathBuf> {
+    let installed = std::env::var_os("PARCELL_CELLS").map(PathBuf::from);
+    installed.into_iter().chain([cache_root()]).collect()
+}
+
+/// Removes cell libraries of the user's cache: those unused for 30 days, or all of them.
+///
+/// # Errors
+/// If the cache folder exists and cannot be read.
+pub fn clean(everything: bool) -> io::Result<u64> {
+    let root = cache_root();
+    if !root.exists() {
+        return Ok(0);
+    }
+    let month = Duration::from_secs(30 * 24 * 3600);
+    let old = |path: &Path| {
+        let used = path.join("ready").metadata().and_then(|m| m.accessed());
+        used.is_ok_and(|t| SystemTime::now().duration_since(t).is_ok_and(|age| age > month))
+    };
+    let mut freed = 0;
+    for entry in std::fs::read_dir(root)? {
+        let path = entry?.path();
+        if everything || old(&path) {
+            freed += size(&path);
+            let _ = if path.is_dir() {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
+        }
+    }
+    Ok(freed)
+}
+
+fn size(path: &Path) -> u64 {
+    let Ok(meta) = path.symlink_metadata() else { return 0 };
+    if !meta.is_dir() {
+        return meta.len();
+    }
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    entries.map(|e| size(&e.path())).sum()
+}

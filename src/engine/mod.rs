@@ -1,1 +1,107 @@
-//! To be written.
+//! From Rust source to a module that a driver can run. Nothing outside this folder knows how that
+//! is done: the session sees [`Engine`] alone.
+//!
+//! A cell takes this way: [`parse`] splits it into items and statements, [`items`] finds which
+//! earlier items it reaches, [`generate`] writes the module's source, [`rustc`] compiles it (and,
+//! beside that, asks the compiler for the types of new variables), [`diagnose`] turns complaints
+//! into corrections or into what the user reads, and [`local`] ties these together.
+
+mod analyst;
+mod completeness;
+mod diagnose;
+mod generate;
+mod items;
+mod local;
+mod parse;
+mod rustc;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use parcell_link::{Bundle, Outcome};
+
+pub use analyst::Analyst;
+pub use completeness::completeness;
+pub use local::LocalEngine;
+pub use rustc::Compilers;
+
+use crate::cells::Library;
+use crate::stage::{Cell, Failure};
+
+/// How a module that was run ended, as the engine needs to know it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Run {
+    /// The driver reported an outcome.
+    Ended(Outcome),
+    /// The driver's process is gone, and with it every variable.
+    Died(Failure),
+}
+
+/// Runs a module in the driver.
+pub trait Runner {
+    /// Loads the module, calls `symbol`, returns when all its output has been shown.
+    fn run(&mut self, module: &Path, symbol: &str) -> Run;
+}
+
+/// A variable that lives between cells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its type, as a cell would write it.
+    pub type_name: String,
+    /// Whether it was bound with `mut`.
+    pub mutable: bool,
+}
+
+/// What evaluating a cell came to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// The failure, if there is one.
+    pub result: Result<(), Failure>,
+    /// Things the user should be told although nothing failed.
+    pub notices: Vec<String>,
+    /// Variables to drop in the driver.
+    pub dropped: Vec<String>,
+    /// Nanoseconds spent compiling.
+    pub compile_time: std::time::Duration,
+}
+
+/// The seam between a session and what evaluates Rust.
+pub trait Engine {
+    /// Compiles and runs one cell, whose magics have been blanked out.
+    fn evaluate(&mut self, cell: &Cell, library: &Library, runner: &mut dyn Runner) -> Evaluation;
+    /// The session's variables, sorted by name.
+    fn variables(&self) -> Vec<Variable>;
+    /// Names of the items defined, sorted.
+    fn item_names(&self) -> Vec<String>;
+    /// Forgets these variables; the driver's copies are the session's business.
+    fn forget_variables(&mut self, names: &[String]);
+    /// Forgets everything: variables and items.
+    fn forget_all(&mut self);
+    /// What the analyst must know to complete and inspect.
+    fn outline(&self) -> Arc<Outline>;
+    /// The optimisation level, `0` to `3` or `s`.
+    fn opt_level(&self) -> &str;
+    /// Sets the optimisation level of later cells.
+    ///
+    /// # Errors
+    /// If there is no such level.
+    fn set_opt_level(&mut self, level: &str) -> Result<(), String>;
+}
+
+/// A session's items and variables as source text, for completion and inspection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outline {
+    /// All items.
+    pub items: String,
+    /// All variables.
+    pub variables: Vec<Variable>,
+    /// Names of the items.
+    pub names: Vec<(String, &'static str)>,
+    /// `:dep` lines.
+    pub dependencies: Vec<String>,
+}
+
+/// Documentation found for a place in the source.
+pub type Inspection = Option<Bundle>;

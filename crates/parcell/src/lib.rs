@@ -1,1 +1,31 @@
-//! The cells of a parcell notebook: threads, displays.
+//! The library that the cells of a parcell notebook use: parallel threads, rich displays, timing.
+//!
+//! Every cell opens with `use parcell::prelude::*`. A plain program can use the library too: rich
+//! displays are then printed as text.
+//!
+//! ```
+//! use parcell::prelude::*;
+//!
+//! let squares: u64 = (1..=10_u64).into_par_iter().map(|i| i * i).sum();
+//! assert_eq!(squares, 385);
+//! show(&Markdown("The sum of squares is **385**."));
+//! ```
+
+pub mod display;
+pub mod driver;
+pub mod interrupt;
+pub mod link;
+pub mod prelude;
+#[doc(hidden)]
+pub mod rt;
+#[doc(hidden)]
+pub mod store;
+pub mod threads;
+pub mod timing;
+
+pub use ndarray;
+pub use num_complex;
+pub use rand;
+pub use rayon;
+pub use serde;
+pub use tokio;

@@ -1,0 +1,213 @@
+//! The driver's loop: takes orders from the kernel, loads modules, runs cells, reports. The
+//! process lives exactly as long as its kernel: when the control socket closes, it removes the
+//! session's files and ends with everything it started.
+
+use std::io::{self, Write};
+use std::os::fd::{FromRawFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use parcell_link::{CONTROL_FD, Event, MARK_SECRET, Order, Outcome, receive};
+
+use crate::{interrupt, link, rt, store, threads};
+
+/// Name of the thread that runs cells.
+pub(crate) const CELL_THREAD: &str = "cell";
+/// Address space for the cell thread's stack. Only touched pages take memory.
+const STACK: usize = 256 << 20;
+
+static BUSY: AtomicBool = AtomicBool::new(false);
+static CLEAN_UP: LazyLock<Mutex<Vec<String>>> = LazyLock::new(Mutex::default);
+
+/// Runs the driver; returns only if it was not started by a kernel.
+pub fn main() -> Result<(), String> {
+    let control = control_socket()?;
+    let secret = std::env::var(MARK_SECRET).map_err(|_| format!("{MARK_SECRET} is not set"))?;
+    forget_environment();
+    let orders = control.try_clone().map_err(|e| format!("control socket: {e}"))?;
+    link::connect(control, &secret);
+    std::panic::set_hook(Box::new(rt::on_panic));
+    on_interrupt();
+    spawn("flush", flush_partial_lines);
+    let (to_cells, cells) = channel();
+    start_cell_thread(threads::default_threads(), cells);
+    obey(orders, &to_cells)
+}
+
+fn control_socket() -> Result<UnixStream, String> {
+    let fd = std::env::var(CONTROL_FD).map_err(|_| {
+        "this program runs the cells of a parcell kernel and is started by it".to_owned()
+    })?;
+    let fd: RawFd = fd.parse().map_err(|_| format!("{CONTROL_FD}={fd} is not a descriptor"))?;
+    // SAFETY: fcntl on a number is harmless; a bad one is an error reported here.
+    if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(format!("{CONTROL_FD}={fd}: {}", io::Error::last_os_error()));
+    }
+    // SAFETY: the kernel hands this descriptor over for us alone, and it was just found open.
+    Ok(unsafe { UnixStream::from_raw_fd(fd) })
+}
+
+/// Programs that cells start must not find the kernel's secrets.
+fn forget_environment() {
+    for name in [CONTROL_FD, MARK_SECRET] {
+        // SAFETY: no other thread exists yet.
+        unsafe { std::env::remove_var(name) }
+    }
+}
+
+/// Reads orders until the kernel is gone; never returns after the first order.
+fn obey(orders: UnixStream, to_cells: &Sender<Order>) -> ! {
+    let mut orders = io::BufReader::new(orders);
+    loop {
+        match receive::<Order>(&mut orders) {
+            Ok(Some(Order::Exit)) => end(false),
+            Ok(Some(Order::Input { text })) => link::answer(text),
+            Ok(Some(Order::CleanUp { paths })) => {
+                *CLEAN_UP.lock().unwrap_or_else(PoisonError::into_inner) = paths;
+            }
+            Ok(Some(order)) => {
+                to_cells.send(order).unwrap_or_else(|_| end(true));
+            }
+            Ok(None) | Err(_) => end(true),
+        }
+    }
+}
+
+/// Ends the process and everything it started; if the kernel is gone, its files go too.
+fn end(kernel_is_gone: bool) -> ! {
+    if kernel_is_gone {
+        for path in CLEAN_UP.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let path = std::path::Path::new(path);
+            if std::fs::remove_dir_all(path).is_err() {
+                std::fs::remove_file(path).unwrap_or(());
+            }
+        }
+    }
+    // SAFETY: plain system calls. The kernel made this process the leader of its own group, so
+    // group 0 holds it and its descendants only.
+    unsafe {
+        if libc::getpgrp() == libc::getpid() {
+            libc::kill(0, libc::SIGKILL);
+        }
+        libc::_exit(0)
+    }
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    let thread = Builder::new().name(name.to_owned()).stack_size(STACK).spawn(work);
+    thread.unwrap_or_else(|e| {
+        eprintln!("the driver cannot start its thread `{name}`: {e}; see `ulimit -u`");
+        end(false)
+    })
+}
+
+/// A `print!` without newline stays in Rust's line buffer: this thread shows it soon.
+fn flush_partial_lines() {
+    loop {
+        let pause = if BUSY.load(Ordering::Relaxed) { 25 } else { 250 };
+        std::thread::sleep(Duration::from_millis(pause));
+        io::stdout().flush().unwrap_or(());
+    }
+}
+
+extern "C" fn raise_interrupt(_signal: i32) {
+    if BUSY.load(Ordering::Relaxed) {
+        interrupt::raise();
+    }
+}
+
+fn on_interrupt() {
+    // SAFETY: the handler only touches atomics and what `interrupt::raise` documents as
+    // async-signal-safe; the struct is zeroed and then filled, as sigaction wants it.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = raise_interrupt as *const () as usize;
+        libc::sigaction(libc::SIGINT, &raw const action, std::ptr::null_mut());
+    }
+}
+
+/// Starts the thread that runs cells, as member 0 of a pool of `n` threads. A thread cannot leave
+/// its pool, so a new size means a new cell thread, which takes over queue and variables.
+fn start_cell_thread(n: usize, orders: Receiver<Order>) {
+    spawn(CELL_THREAD, move || {
+        let pool = threads::Pool::attach_current(n);
+        let problem = pool.as_ref().err().map(ToString::to_string);
+        let threads = threads::nthreads();
+        static READY: std::sync::Once = std::sync::Once::new();
+        if READY.is_completed() {
+            link::tell(&Event::Threads { threads, problem });
+        } else {
+            READY.call_once(|| link::tell(&Event::Ready { pid: std::process::id(), threads }));
+        }
+        if let Some(wanted) = run_orders(&orders) {
+            drop(pool);
+            start_cell_thread(wanted, orders);
+        }
+    });
+}
+
+/// Carries out orders until the pool must change its size, which it returns.
+fn run_orders(orders: &Receiver<Order>) -> Option<usize> {
+    for order in orders {
+        match order {
+            Order::Run { cell, module, symbol } => run_cell(cell, &module, &symbol),
+            Order::Threads { wanted: Some(n) } if n != threads::nthreads() => return Some(n),
+            Order::Threads { .. } => {
+                link::tell(&Event::Threads { threads: threads::nthreads(), problem: None });
+            }
+            Order::Forget { names } => store::forget(&names),
+            Order::Place { directory, environment } => place(directory, environment),
+            Order::Input { .. } | Order::CleanUp { .. } | Order::Exit => {
+                unreachable!("`obey` keeps these to itself")
+            }
+        }
+    }
+    None
+}
+
+fn run_cell(cell: u64, module: &str, symbol: &str) {
+    interrupt::clear();
+    BUSY.store(true, Ordering::Relaxed);
+    let (outcome, time) = match load_and_call(module, symbol) {
+        Ok(rt::Ended { outcome, time }) => (outcome, time),
+        Err(message) => (Outcome::NotLoaded { message }, Duration::ZERO),
+    };
+    BUSY.store(false, Ordering::Relaxed);
+    let mark = link::close_streams();
+    let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    link::tell(&Event::Done { cell, mark, outcome, nanoseconds });
+}
+
+fn load_and_call(module: &str, symbol: &str) -> Result<rt::Ended, String> {
+    // SAFETY: the module was compiled by the kernel against this very library; it has no
+    // initialisers of its own. It is leaked, so its code and vtables stay valid for ever.
+    let library = unsafe { libloading::Library::new(module) }.map_err(|e| e.to_string())?;
+    let library = Box::leak(Box::new(library));
+    // SAFETY: the engine generates exactly this signature under this name.
+    let entry = unsafe { library.get::<extern "C" fn()>(symbol.as_bytes()) };
+    entry.map_err(|e| e.to_string())?();
+    rt::ended().ok_or_else(|| format!("module {module} returned without an outcome"))
+}
+
+fn place(directory: Option<String>, environment: Vec<(String, Option<String>)>) {
+    let moved = directory.map_or(Ok(()), |d| {
+        std::env::set_current_dir(&d).map_err(|e| format!("cannot change to {d}: {e}"))
+    });
+    for (name, value) in environment {
+        // SAFETY: between cells, on the cell's thread. Threads that a cell left behind and that
+        // read the environment at this moment through libc are the remaining risk, as everywhere.
+        unsafe {
+            match value {
+                Some(value) => std::env::set_var(name, value),
+                None => std::env::remove_var(name),
+            }
+        }
+    }
+    let now = || std::env::current_dir().map(|d| d.display().to_string());
+    let directory = moved.and_then(|()| now().map_err(|e| e.to_string()));
+    link::tell(&Event::Placed { directory });
+}

@@ -1,0 +1,150 @@
+//! What the code generated around a cell calls. Not for users: names and shapes follow the
+//! kernel's engine (`src/engine/generate.rs`) and change with it.
+
+use std::any::{Any, type_name};
+use std::cell::RefCell;
+use std::fmt::{Debug, Display};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::sync::{LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use parcell_link::{Outcome, Panic};
+
+pub use crate::store::{put, take};
+
+/// The error of a `?` in a cell: any error that can be shown. It implements neither `Display` nor
+/// `Error` itself, which is what allows the blanket conversion.
+#[derive(Debug)]
+pub struct Failure {
+    name: &'static str,
+    message: String,
+}
+
+impl<E: Debug + Display> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure { name: type_name::<E>(), message: error.to_string() }
+    }
+}
+
+/// In the analysis pass each new variable is assigned to this type, so that rustc's complaint
+/// names the variable's own.
+#[derive(Debug)]
+pub struct TypeWanted;
+
+/// What the last cell on this thread came to, and how long its statements ran.
+#[derive(Debug)]
+pub struct Ended {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Run time of its statements.
+    pub time: Duration,
+}
+
+thread_local! {
+    static ENDED: RefCell<Option<Ended>> = const { RefCell::new(None) };
+}
+
+/// Panics noticed by the hook and not yet reported, newest last: those of the cell's thread and
+/// of pool threads, whose panics rayon carries to the caller.
+static NOTICED: LazyLock<Mutex<Vec<Panic>>> = LazyLock::new(Mutex::default);
+
+/// Runs a cell's statements; true if all of them ran.
+pub fn run(statements: impl FnOnce() -> Result<(), Failure>) -> bool {
+    noticed().clear();
+    let start = Instant::now();
+    let result = catch_unwind(AssertUnwindSafe(statements));
+    let time = start.elapsed();
+    let outcome = match result {
+        Ok(Ok(())) => Outcome::Finished,
+        Ok(Err(failure)) => {
+            Outcome::Failed { name: failure.name.to_owned(), message: failure.message }
+        }
+        Err(payload) => panicked(payload.as_ref()),
+    };
+    let finished = outcome == Outcome::Finished;
+    ENDED.with_borrow_mut(|ended| *ended = Some(Ended { outcome, time }));
+    finished
+}
+
+/// Runs a cell's statements that await, on the library's tokio runtime; an interrupt ends them
+/// at their next await.
+pub fn block_on<T>(statements: impl Future<Output = T>) -> T {
+    RUNTIME.block_on(async {
+        tokio::select! {
+            result = statements => result,
+            () = interrupted() => { crate::interrupt::check(); unreachable!("an interrupt is pending") }
+        }
+    })
+}
+
+/// The library's tokio runtime; cells that use `tokio::spawn` outside an await enter it.
+pub static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("parcell-tokio")
+        .enable_all()
+        .build()
+        .expect("a tokio runtime needs two threads and an epoll descriptor")
+});
+
+async fn interrupted() {
+    while !crate::interrupt::pending() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What the cell that just returned on this thread came to.
+pub(crate) fn ended() -> Option<Ended> {
+    ENDED.take()
+}
+
+fn noticed() -> std::sync::MutexGuard<'static, Vec<Panic>> {
+    NOTICED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn panicked(payload: &(dyn Any + Send)) -> Outcome {
+    if payload.is::<crate::interrupt::Interrupted>() {
+        return Outcome::Interrupted;
+    }
+    let message = message_of(payload);
+    let mut panics = std::mem::take(&mut *noticed());
+    let same = panics.iter().rposition(|p| p.message == message);
+    let unnoticed = || Panic {
+        message: message.clone(),
+        file: String::new(),
+        line: 0,
+        column: 0,
+        thread: None,
+    };
+    Outcome::Panicked(same.map_or_else(unnoticed, |index| panics.swap_remove(index)))
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    text.unwrap_or_else(|| "a panic whose payload is not text".to_owned())
+}
+
+/// The panic hook: panics that will reach a cell are noted, all others are printed.
+pub(crate) fn on_panic(info: &PanicHookInfo<'_>) {
+    if info.payload().is::<crate::interrupt::Interrupted>() {
+        return;
+    }
+    let current = std::thread::current();
+    let name = current.name().unwrap_or("unnamed");
+    let place = info.location();
+    let panic = Panic {
+        message: message_of(info.payload()),
+        file: place.map(|l| l.file().to_owned()).unwrap_or_default(),
+        line: place.map_or(0, std::panic::Location::line),
+        column: place.map_or(0, std::panic::Location::column),
+        thread: (name != crate::driver::CELL_THREAD).then(|| name.to_owned()),
+    };
+    if name == crate::driver::CELL_THREAD || rayon::current_thread_index().is_some() {
+        return noticed().push(panic);
+    }
+    let Panic { message, file, line, column, .. } = panic;
+    let file = file.rsplit_once("In[").map_or(file.clone(), |(_, cell)| format!("In[{cell}"));
+    eprintln!("thread '{name}' panicked at {file}:{line}:{column}:\n{message}");
+}

@@ -1,0 +1,232 @@
+//! What `:dep` adds: crates of the user's choice, built together with the cell library so that
+//! both agree on versions, and linked into one shared object, so that every cell of a notebook
+//! sees the same copy of a crate's statics.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use toml::{Table, Value};
+
+use super::build::{Artifact, Cargo, LOCK, hex, lock, write_if_changed};
+use super::{Error, Library, Progress, Toolchain, cache_root};
+
+/// The crates a notebook has asked for, by the name that cells use.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Dependencies {
+    crates: BTreeMap<String, Value>,
+}
+
+impl Dependencies {
+    /// Adds what a `:dep` line says: `name`, `name = "1.0"`, `name = { … }`, or a path. Several
+    /// may be given, one per line. True if anything changed.
+    ///
+    /// # Errors
+    /// [`Error::Dependency`] with what could not be understood.
+    pub fn add(&mut self, line: &str, directory: &Path) -> Result<bool, Error> {
+        let before = self.clone();
+        for (name, value) in parse(line.trim(), directory)? {
+            self.crates.insert(name, value);
+        }
+        Ok(*self != before)
+    }
+
+    /// One line per crate, as in a `Cargo.toml`.
+    pub fn lines(&self) -> Vec<String> {
+        self.crates.iter().map(|(name, value)| format!("{name} = {value}")).collect()
+    }
+
+    /// Whether nothing was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.crates.is_empty()
+    }
+
+    /// Builds the crates beside `base`. The library that comes back has the same identity as
+    /// `base` unless the crates' features forced the cell library itself to be built anew.
+    ///
+    /// # Errors
+    /// A failed build; cargo's own words are in it.
+    pub fn build(
+        &self,
+        base: &Library,
+        environment: &[(String, String)],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Library, Error> {
+        let toolchain = Toolchain::find()?;
+        let folder = self.folder(base, environment);
+        let _lock = lock(&folder, progress)?;
+        self.write_package(&folder, base)?;
+        let target = folder.join("target");
+        let base_target = base.source.with_file_name("target");
+        if !target.exists() {
+            let draft = folder.join("target.new");
+            let _ = fs::remove_dir_all(&draft);
+            link_tree(&base_target, &draft)?;
+            fs::rename(&draft, &target).map_err(Error::file(&target))?;
+        }
+        let cargo = Cargo { toolchain: &toolchain, folder: &folder, target, what: "dependencies" };
+        let artifacts = cargo.build(&[], environment, progress)?;
+        self.library(base, &folder, &cargo, &artifacts)
+    }
+
+    fn folder(&self, base: &Library, environment: &[(String, String)]) -> PathBuf {
+        let text = format!("{}\n{}\n{environment:?}", base.identity, self.lines().join("\n"));
+        let hash = hex(&Sha256::digest(text)[..8]);
+        cache_root().join(format!("deps-{hash}"))
+    }
+
+    fn write_package(&self, folder: &Path, base: &Library) -> Result<(), Error> {
+        let library = base.source.join("crates/parcell");
+        let mut crates: Table = self.crates.clone().into_iter().collect();
+        let path = Value::String(library.display().to_string());
+        crates.insert("parcell".into(), Value::Table(Table::from_iter([("path".into(), path)])));
+        let manifest = format!(
+            "[package]\nname = \"cell_deps\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
+             [lib]\ncrate-type = [\"dylib\"]\npath = \"lib.rs\"\n[workspace]\n{}",
+            Table::from_iter([("dependencies".to_owned(), Value::Table(crates))])
+        );
+        let uses = |name: &String| format!("pub extern crate {};\n", name.replace('-', "_"));
+        let source: String = self.crates.keys().map(uses).collect();
+        write_if_changed(&folder.join("Cargo.toml"), manifest.as_bytes())?;
+        write_if_changed(&folder.join("lib.rs"), format!("pub extern crate parcell;\n{source}").as_bytes())?;
+        if !folder.join("Cargo.lock").exists() {
+            let solved = fs::read(base.source.join("Cargo.lock"));
+            write_if_changed(&folder.join("Cargo.lock"), &solved.unwrap_or(LOCK.into()))?;
+        }
+        Ok(())
+    }
+
+    fn library(
+        &self,
+        base: &Library,
+        folder: &Path,
+        cargo: &Cargo<'_>,
+        artifacts: &[Artifact],
+    ) -> Result<Library, Error> {
+        let find = |name: &str| artifacts.iter().find(|a| a.name == name && a.linkable().is_some());
+        let mut library = base.clone();
+        library.search = cargo.search();
+        for (name, file) in &mut library.crates {
+            if let Some(path) = find(name).and_then(Artifact::linkable) {
+                *file = path;
+            }
+        }
+        for name in self.crates.keys().map(|n| n.replace('-', "_")).chain(["cell_deps".into()]) {
+            let renamed = self.package_of(&name);
+            let artifact = find(&renamed).or_else(|| self.by_package(&renamed, artifacts));
+            let path = artifact.and_then(Artifact::linkable);
+            let path = path.ok_or_else(|| Error::Dependency(format!("`{name}` has no library that a cell could use")))?;
+            library.crates.retain(|(other, _)| *other != name);
+            library.crates.push((name, path));
+        }
+        library.linked.push("cell_deps".to_owned());
+        if !artifacts.iter().filter(|a| a.name == "parcell").all(|a| a.fresh) {
+            library.identity = folder.display().to_string();
+        }
+        Ok(library)
+    }
+
+    /// The package behind a name that cells use: `package = "…"` renames.
+    fn package_of(&self, name: &str) -> String {
+        let entry = self.crates.iter().find(|(n, _)| n.replace('-', "_") == name);
+        let package = entry.and_then(|(_, v)| v.get("package")).and_then(Value::as_str);
+        package.unwrap_or(name).replace('-', "_")
+    }
+
+    /// A package whose library has another name than the package.
+    fn by_package<'a>(&self, name: &str, artifacts: &'a [Artifact]) -> Option<&'a Artifact> {
+        let dashed = name.replace('_', "-");
+        let belongs = |a: &&Artifact| {
+            [name, dashed.as_str()].iter().any(|n| {
+                a.package.contains(&format!("/{n}#")) || a.package.contains(&format!("#{n}@"))
+            })
+        };
+        artifacts.iter().find(|a| belongs(a) && a.linkable().is_some())
+    }
+}
+
+fn parse(line: &str, directory: &Path) -> Result<Vec<(String, Value)>, Error> {
+    let wrong = |why: String| {
+        Error::Dependency(format!(
+            "`{line}` is not a dependency ({why}); write `:dep name`, `:dep name = \"1.0\"`, \
+             `:dep name = {{ version = \"1.0\", features = [\"f\"] }}` or `:dep ./path/to/crate`"
+        ))
+    };
+    let any = || Value::String("*".to_owned());
+    let is_name = |s: &str| s.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    if line.is_empty() {
+        return Err(wrong("nothing is named".to_owned()));
+    }
+    if is_name(line) {
+        return Ok(vec![(line.to_owned(), any())]);
+    }
+    let path = directory.join(line);
+    if !line.contains('=') {
+        return local(&path).map(|d| vec![d]).map_err(wrong);
+    }
+    let mut table: Table = line.parse().map_err(|e: toml::de::Error| wrong(e.message().to_owned()))?;
+    for value in table.iter_mut().filter_map(|(_, v)| v.as_table_mut()) {
+        if let Some(Value::String(path)) = value.get_mut("path") {
+            *path = directory.join(&*path).display().to_string();
+        }
+    }
+    Ok(table.into_iter().collect())
+}
+
+/// A crate in a folder.
+fn local(path: &Path) -> Result<(String, Value), String> {
+    let manifest = fs::read_to_string(path.join("Cargo.toml"))
+        .map_err(|e| format!("{}: {e}", path.join("Cargo.toml").display()))?;
+    let manifest: Table = manifest.parse().map_err(|e: toml::de::Error| e.message().to_owned())?;
+    let name = manifest.get("package").and_then(|p| p.get("name")).and_then(Value::as_str);
+    let name = name.ok_or_else(|| format!("{} names no package", path.display()))?;
+    let path = path.canonicalize().map_err(|e| e.to_string())?.display().to_string();
+    Ok((name.to_owned(), Value::Table(Table::from_iter([("path".to_owned(), Value::String(path))]))))
+}
+
+/// Copies a tree by hard links (by contents where the file system allows no link): the dependency
+/// build starts from what is built, and what cargo replaces leaves the original alone.
+fn link_tree(from: &Path, to: &Path) -> Result<(), Error> {
+    fs::create_dir_all(to).map_err(Error::file(to))?;
+    for entry in fs::read_dir(from).map_err(Error::file(from))? {
+        let entry = entry.map_err(Error::file(from))?;
+        let (source, copy) = (entry.path(), to.join(entry.file_name()));
+        if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            link_tree(&source, &copy)?;
+        } else if fs::hard_link(&source, &copy).is_err() {
+            fs::copy(&source, &copy).map_err(Error::file(&copy))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &str) -> Result<Vec<String>, Error> {
+        let mut dependencies = Dependencies::default();
+        dependencies.add(text, Path::new("/nowhere"))?;
+        Ok(dependencies.lines())
+    }
+
+    #[test]
+    fn every_form_of_a_dependency_is_understood() {
+        assert_eq!(lines("itoa").unwrap(), ["itoa = \"*\""]);
+        assert_eq!(lines("itoa = \"1\"").unwrap(), ["itoa = \"1\""]);
+        assert_eq!(
+            lines("x = { version = \"1\", features = [\"f\"] }").unwrap(),
+            ["x = { version = \"1\", features = [\"f\"] }"]
+        );
+        assert_eq!(lines("x = { path = \"p\" }").unwrap(), ["x = { path = \"/nowhere/p\" }"]);
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_way_out() {
+        for text in ["", "= 1", "./no/such/crate", "x = {"] {
+            let message = lines(text).unwrap_err().to_string();
+            assert!(message.contains(":dep name"), "{text}: {message}");
+        }
+    }
+}

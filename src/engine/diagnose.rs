@@ -1,0 +1,250 @@
+//! What rustc's complaints mean: corrections to a module that parcell generated, types that were
+//! asked for, and messages for the user, in the words and the look of rustc, with the cell's own
+//! lines.
+
+use std::collections::HashMap;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
+
+use super::generate::{Purpose, Written};
+use super::rustc::{Complaint, Span};
+use crate::stage::Failure;
+
+/// What a complaint about generated lines asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Correction {
+    /// The cell moves this earlier variable away: it cannot be put back.
+    Moved(String),
+    /// This new variable is gone or unset when the cell ends.
+    Consumed(String),
+    /// This new variable borrows from another.
+    Borrows(String),
+    /// This earlier variable's type cannot be named any more.
+    Unnameable(String),
+}
+
+/// Codes of the borrow checker for a value that does not live long enough to be kept.
+const BORROWS: [&str; 12] = [
+    "E0597", "E0505", "E0716", "E0499", "E0502", "E0506", "E0521", "E0310", "E0373", "E0515",
+    "E0700", "E0713",
+];
+
+/// The corrections that make the complaints go away, as far as they are about generated lines.
+pub(super) fn corrections(errors: &[Complaint], written: &Written) -> Vec<Correction> {
+    let mut all: Vec<Correction> =
+        errors.iter().filter_map(|error| correction(error, written)).collect();
+    all.dedup();
+    all
+}
+
+fn correction(error: &Complaint, written: &Written) -> Option<Correction> {
+    let code = error.code.as_ref().map(|c| c.code.as_str());
+    let purposes = error.spans.iter().filter_map(|s| {
+        let purpose = written.purposes.get(&(s.file_name.clone(), s.line_start))?;
+        Some((purpose, s.is_primary))
+    });
+    for (purpose, primary) in purposes {
+        let found = match (purpose, code) {
+            (Purpose::Return(name), Some("E0382")) if primary => Correction::Moved(name.clone()),
+            (Purpose::Keep(name), Some("E0382" | "E0381")) if primary => {
+                Correction::Consumed(name.clone())
+            }
+            (Purpose::Keep(name), Some(code)) if BORROWS.contains(&code) => {
+                Correction::Borrows(name.clone())
+            }
+            (Purpose::Keep(name), None) if error.message.contains("lifetime") => {
+                Correction::Borrows(name.clone())
+            }
+            (Purpose::Load(name), _) if primary => Correction::Unnameable(name.clone()),
+            _ => continue,
+        };
+        return Some(found);
+    }
+    None
+}
+
+/// The type of a variable, or why it has none that a later cell could write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    Type(String),
+    Closure,
+    Opaque(String),
+}
+
+/// The types that rustc named when asked (see `rt::TypeWanted`).
+pub(super) fn types(errors: &[Complaint], written: &Written) -> HashMap<String, Found> {
+    let mut found = HashMap::new();
+    for error in errors {
+        let primary = error.spans.iter().find(|s| s.is_primary);
+        let place = primary.map(|s| (s.file_name.clone(), s.line_start));
+        let Some(Purpose::Keep(name)) = place.and_then(|p| written.purposes.get(&p)) else {
+            continue;
+        };
+        let note = error.children.iter().find_map(|c| named_type(&c.message));
+        let label = || primary.and_then(|s| named_type(s.label.as_deref()?));
+        if let Some(text) = note.or_else(label) {
+            found.insert(name.clone(), classify(&text));
+        }
+    }
+    found
+}
+
+/// The type in ``found tuple `(T,)` ``.
+fn named_type(text: &str) -> Option<String> {
+    let (_, found) = text.rsplit_once("found ")?;
+    let start = found.find("`(")? + 2;
+    let end = found.rfind(",)`")?;
+    Some(found.get(start..end)?.to_owned())
+}
+
+fn classify(text: &str) -> Found {
+    if text.starts_with("{closure@") {
+        return Found::Closure;
+    }
+    let text = text.replace("{integer}", "i32").replace("{float}", "f64");
+    if text.contains('{') || text.contains("impl ") {
+        return Found::Opaque(text);
+    }
+    Found::Type(text)
+}
+
+/// The failure that the user sees. `hints` are appended as help to messages that name a key.
+pub(super) fn failure(
+    errors: &[Complaint],
+    written: &Written,
+    hints: &HashMap<String, String>,
+) -> Failure {
+    let of_user = |e: &&Complaint| e.spans.iter().any(|s| place(s, written).is_some());
+    let mut shown: Vec<&Complaint> = errors.iter().filter(of_user).collect();
+    if shown.is_empty() {
+        shown = errors.iter().collect();
+    }
+    let first = shown.first().map_or_else(String::new, |e| title(e));
+    let mut traceback: Vec<String> = Vec::new();
+    for error in &shown {
+        let mut text = render(error, written);
+        for (name, hint) in hints {
+            if error.message.contains(&format!("`{name}`")) {
+                text += &format!("\n\u{1b}[1m\u{1b}[96mhelp\u{1b}[0m: {hint}");
+            }
+        }
+        traceback.extend(text.lines().map(str::to_owned));
+        traceback.push(String::new());
+    }
+    Failure { name: "CompileError".to_owned(), value: first, traceback }
+}
+
+fn title(error: &Complaint) -> String {
+    match &error.code {
+        Some(code) => format!("error[{}]: {}", code.code, error.message),
+        None => format!("error: {}", error.message),
+    }
+}
+
+/// The place of a span in a cell; for code that a macro made, the place of the call.
+fn place<'a>(
+    span: &Span,
+    written: &'a Written,
+) -> Option<(&'a super::items::Source, std::ops::Range<usize>)> {
+    let mut span = span;
+    loop {
+        let start = written.original(&span.file_name, span.byte_start);
+        let end = written.original(&span.file_name, span.byte_end);
+        if let (Some((source, start)), Some((_, end))) = (start, end) {
+            return Some((source.as_ref(), start..end.max(start)));
+        }
+        span = &span.expansion.as_ref()?.span;
+    }
+}
+
+fn render(error: &Complaint, written: &Written) -> String {
+    let mut groups = vec![main_group(error, written)];
+    for child in error.children.iter().filter(|c| has_replacement(c)) {
+        groups.extend(suggestion(child, written));
+    }
+    Renderer::styled().render(&groups)
+}
+
+fn has_replacement(child: &Complaint) -> bool {
+    child.spans.iter().any(|s| s.suggested_replacement.is_some())
+}
+
+fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
+    let title = Level::ERROR.primary_title(error.message.as_str());
+    let title = match &error.code {
+        Some(code) => title.id(code.code.as_str()),
+        None => title,
+    };
+    let mut group = Group::with_title(title);
+    for snippet in snippets(&error.spans, written) {
+        group = group.element(snippet);
+    }
+    for child in error.children.iter().filter(|c| !has_replacement(c)) {
+        let level = if child.level == "help" { Level::HELP } else { Level::NOTE };
+        group = group.element(level.message(child.message.as_str()));
+        for snippet in snippets(&child.spans, written) {
+            group = group.element(snippet);
+        }
+    }
+    group
+}
+
+/// One snippet for each cell that the spans touch.
+fn snippets<'a>(
+    spans: &'a [Span],
+    written: &'a Written,
+) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
+    let mut by_cell: Vec<(&super::items::Source, Vec<annotate_snippets::Annotation<'a>>)> = vec![];
+    let mut ordered: Vec<&Span> = spans.iter().collect();
+    ordered.sort_by_key(|s| !s.is_primary);
+    for span in ordered {
+        let Some((source, range)) = place(span, written) else { continue };
+        let kind = if span.is_primary { AnnotationKind::Primary } else { AnnotationKind::Context };
+        let annotation = kind.span(range).label(span.label.as_deref());
+        match by_cell.iter_mut().find(|(s, _)| s.name == source.name) {
+            Some((_, annotations)) => annotations.push(annotation),
+            None => by_cell.push((source, vec![annotation])),
+        }
+    }
+    let snippet = |(source, annotations): (&'a super::items::Source, Vec<_>)| {
+        Snippet::source(source.text.as_str()).path(source.name.as_str()).annotations(annotations)
+    };
+    by_cell.into_iter().map(snippet).collect()
+}
+
+fn suggestion<'a>(child: &'a Complaint, written: &'a Written) -> Option<Group<'a>> {
+    let mut patches = Vec::new();
+    let mut cell = None;
+    for span in &child.spans {
+        let (source, range) = place(span, written)?;
+        patches.push(Patch::new(range, span.suggested_replacement.as_deref()?));
+        cell.get_or_insert(source);
+        if cell.is_some_and(|c| c.name != source.name) {
+            return None;
+        }
+    }
+    let source = cell?;
+    let title = Level::HELP.secondary_title(child.message.as_str());
+    let snippet = Snippet::source(source.text.as_str()).path(source.name.as_str());
+    Some(Group::with_title(title).element(snippet.patches(patches)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_type_is_read_from_the_note() {
+        let note = "expected struct `TypeWanted`\n    found tuple `(std::vec::Vec<(i32,)>,)`";
+        assert_eq!(named_type(note).unwrap(), "std::vec::Vec<(i32,)>");
+        assert_eq!(named_type("something else"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_not_a_type() {
+        assert_eq!(classify("{closure@In[1]:3:9: 3:17}"), Found::Closure);
+        assert_eq!(classify("std::vec::Vec<{integer}>"), Found::Type("std::vec::Vec<i32>".into()));
+        assert!(matches!(classify("impl std::ops::Fn()"), Found::Opaque(_)));
+        assert!(matches!(classify("Map<I, {closure@In[1]:8:21}>"), Found::Opaque(_)));
+    }
+}

@@ -1,0 +1,440 @@
+//! Takes a cell apart: which parts are items, which names its statements bind and mention, and
+//! which expression at the end is its value. What cannot be parsed goes to rustc as it is.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::parse::Parser;
+use syn::spanned::Spanned;
+use syn::visit::Visit;
+use syn::{Block, Expr, Item, Macro, Pat, Stmt, UseTree};
+
+/// A cell taken apart. Ranges are bytes of its source.
+#[derive(Debug, Default)]
+pub(super) struct Parsed {
+    pub(super) items: Vec<ParsedItem>,
+    /// The last expression, if the cell has a value to show.
+    pub(super) tail: Option<Range<usize>>,
+    /// Variables bound at the top level, in order, the last binding of a name only.
+    pub(super) bindings: Vec<Binding>,
+    /// How often the statements mention a name, in strings' `{name}` too.
+    pub(super) mentions: HashMap<String, usize>,
+    /// Whether the statements await something themselves.
+    pub(super) awaits: bool,
+}
+
+/// A top-level `let`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Binding {
+    pub(super) name: String,
+    pub(super) mutable: bool,
+    /// The type as written, where it is complete.
+    pub(super) type_name: Option<String>,
+    /// How often the cell binds this name.
+    pub(super) times: usize,
+}
+
+/// An item of a cell.
+#[derive(Debug, Clone)]
+pub(super) struct ParsedItem {
+    pub(super) range: Range<usize>,
+    pub(super) key: Key,
+    /// Names by which other code reaches it.
+    pub(super) reached_by: Vec<String>,
+    /// Every identifier in it.
+    pub(super) mentions: Vec<String>,
+    pub(super) text: String,
+    pub(super) kind: &'static str,
+}
+
+/// What an item replaces when it is defined again: the item with an equal key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    /// A named item, in one of Rust's name spaces.
+    Named(Space, String),
+    /// An `impl`, by its header. Of inherent ones there can be several with different members.
+    Impl(String, Vec<String>),
+    /// A `use` of one name.
+    Use(String),
+    /// A `use` of everything in a path, or something else without a name.
+    Text(String),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Space {
+    Type,
+    Value,
+    Macro,
+}
+
+/// Parses a cell; `None` if it is not Rust as `syn` knows it.
+pub(super) fn parse(code: &str) -> Option<Parsed> {
+    proc_macro2::extra::invalidate_current_thread_spans();
+    let statements = Block::parse_within.parse_str(code).ok()?;
+    let mut parsed = Parsed::default();
+    let last = statements.len().saturating_sub(1);
+    for (index, statement) in statements.iter().enumerate() {
+        if let Some(items) = items_of(statement, code) {
+            parsed.items.extend(items);
+            continue;
+        }
+        count_mentions(statement.to_token_stream(), &mut parsed.mentions);
+        let mut awaits = Awaits(false);
+        awaits.visit_stmt(statement);
+        parsed.awaits |= awaits.0;
+        if let Stmt::Local(local) = statement {
+            bind(&local.pat, &mut parsed.bindings);
+        }
+        if index == last {
+            parsed.tail = tail(statement);
+        }
+    }
+    Some(parsed)
+}
+
+/// The range of the expression whose value the cell shows.
+fn tail(statement: &Stmt) -> Option<Range<usize>> {
+    match statement {
+        Stmt::Expr(expression, None) => (!diverges(expression)).then(|| range(expression)),
+        Stmt::Macro(call) if call.semi_token.is_none() => {
+            (!never_returns(&call.mac)).then(|| range(call))
+        }
+        _ => None,
+    }
+}
+
+fn diverges(expression: &Expr) -> bool {
+    match expression {
+        Expr::Return(_) | Expr::Break(_) | Expr::Continue(_) | Expr::Assign(_) => true,
+        Expr::Loop(_) | Expr::While(_) | Expr::ForLoop(_) => true,
+        Expr::Macro(call) => never_returns(&call.mac),
+        _ => false,
+    }
+}
+
+fn never_returns(mac: &Macro) -> bool {
+    let name = mac.path.segments.last().map(|s| s.ident.to_string()).unwrap_or_default();
+    ["panic", "todo", "unimplemented", "unreachable", "compile_error"].contains(&name.as_str())
+}
+
+/// From the first byte of the first token to the last byte of the last.
+fn range(node: &impl ToTokens) -> Range<usize> {
+    let mut spans = node.to_token_stream().into_iter().map(|t| t.span().byte_range());
+    let first = spans.next().unwrap_or_default();
+    let end = spans.last().map_or(first.end, |s| s.end);
+    first.start..end
+}
+
+/// Collects the names that a pattern binds.
+fn bind(pattern: &Pat, bindings: &mut Vec<Binding>) {
+    struct Names<'a>(&'a mut Vec<Binding>, Option<String>);
+    impl Visit<'_> for Names<'_> {
+        fn visit_pat_ident(&mut self, p: &syn::PatIdent) {
+            let name = p.ident.to_string();
+            // `None`, `MAX`: a constant to compare with, not a name to bind.
+            if p.subpat.is_some() || !name.starts_with(char::is_uppercase) {
+                let earlier = self.0.iter().position(|b| b.name == name);
+                let times = earlier.map_or(1, |index| self.0.remove(index).times + 1);
+                let (mutable, type_name) = (p.mutability.is_some(), self.1.clone());
+                self.0.push(Binding { name, mutable, type_name, times });
+            }
+            syn::visit::visit_pat_ident(self, p);
+        }
+        fn visit_expr(&mut self, _: &Expr) {}
+    }
+    match pattern {
+        Pat::Type(typed) if matches!(*typed.pat, Pat::Ident(_)) => {
+            Names(bindings, complete_type(&typed.ty)).visit_pat(&typed.pat);
+        }
+        Pat::Type(typed) => Names(bindings, None).visit_pat(&typed.pat),
+        other => Names(bindings, None).visit_pat(other),
+    }
+}
+
+/// The text of a type that names everything: no `_`, no `impl`, no borrow.
+fn complete_type(ty: &syn::Type) -> Option<String> {
+    struct Open(bool);
+    impl Visit<'_> for Open {
+        fn visit_type_infer(&mut self, _: &syn::TypeInfer) {
+            self.0 = true;
+        }
+        fn visit_type_impl_trait(&mut self, _: &syn::TypeImplTrait) {
+            self.0 = true;
+        }
+        fn visit_type_reference(&mut self, _: &syn::TypeReference) {
+            self.0 = true;
+        }
+        fn visit_type_macro(&mut self, _: &syn::TypeMacro) {
+            self.0 = true;
+        }
+        fn visit_lifetime(&mut self, _: &syn::Lifetime) {
+            self.0 = true;
+        }
+        // Array lengths may name constants of the cell, and defaults may be left out of paths.
+        fn visit_type_array(&mut self, _: &syn::TypeArray) {
+            self.0 = true;
+        }
+    }
+    let mut open = Open(false);
+    open.visit_type(ty);
+    (!open.0).then(|| ty.to_token_stream().to_string())
+}
+
+/// Finds awaits that belong to the cell itself, not to an async block or function in it.
+struct Awaits(bool);
+
+impl Visit<'_> for Awaits {
+    fn visit_expr_await(&mut self, _: &syn::ExprAwait) {
+        self.0 = true;
+    }
+    fn visit_expr_async(&mut self, _: &syn::ExprAsync) {}
+    fn visit_expr_closure(&mut self, _: &syn::ExprClosure) {}
+    fn visit_item(&mut self, _: &Item) {}
+    fn visit_macro(&mut self, mac: &Macro) {
+        let mut names = HashMap::new();
+        count_mentions(mac.tokens.clone(), &mut names);
+        self.0 |= names.contains_key("await") && !names.contains_key("async");
+    }
+}
+
+/// Counts every identifier in the tokens, and every `{name` in string literals.
+pub(super) fn count_mentions(tokens: TokenStream, counts: &mut HashMap<String, usize>) {
+    for token in tokens {
+        match token {
+            TokenTree::Group(group) => count_mentions(group.stream(), counts),
+            TokenTree::Ident(name) => *counts.entry(name.to_string()).or_default() += 1,
+            TokenTree::Literal(literal) => {
+                let text = literal.to_string();
+                for part in text.split('{').skip(1) {
+                    let end = part.find(|c: char| !c.is_alphanumeric() && c != '_');
+                    let name = &part[..end.unwrap_or(part.len())];
+                    *counts.entry(name.to_owned()).or_default() += 1;
+                }
+            }
+            TokenTree::Punct(_) => {}
+        }
+    }
+}
+
+/// The items of a statement; `None` if it is none.
+fn items_of(statement: &Stmt, code: &str) -> Option<Vec<ParsedItem>> {
+    match statement {
+        Stmt::Item(item) => Some(describe(item, code)),
+        Stmt::Macro(call) if declares_statics(&call.mac) => {
+            let names = names_after_static(&call.mac.tokens);
+            let key = Key::Text(names.join(" "));
+            Some(vec![item(call, code, key, names, "static")])
+        }
+        _ => None,
+    }
+}
+
+fn declares_statics(mac: &Macro) -> bool {
+    let name = mac.path.segments.last().map(|s| s.ident.to_string()).unwrap_or_default();
+    name == "thread_local" || name == "lazy_static"
+}
+
+fn names_after_static(tokens: &TokenStream) -> Vec<String> {
+    let words: Vec<String> = tokens.clone().into_iter().map(|t| t.to_string()).collect();
+    let after = |w: &[String]| (w[0] == "static" || w[0] == "ref").then(|| w[1].clone());
+    words.windows(2).filter_map(after).filter(|w| w != "ref").collect()
+}
+
+fn item(
+    node: &impl ToTokens,
+    code: &str,
+    key: Key,
+    reached_by: Vec<String>,
+    kind: &'static str,
+) -> ParsedItem {
+    let mut counts = HashMap::new();
+    count_mentions(node.to_token_stream(), &mut counts);
+    let range = range(node);
+    let text = code[range.clone()].to_owned();
+    ParsedItem { range, key, reached_by, mentions: counts.into_keys().collect(), text, kind }
+}
+
+fn describe(node: &Item, code: &str) -> Vec<ParsedItem> {
+    let named = |space, name: &syn::Ident, kind| {
+        let name = name.to_string();
+        vec![item(node, code, Key::Named(space, name.clone()), vec![name], kind)]
+    };
+    match node {
+        Item::Fn(i) => named(Space::Value, &i.sig.ident, "function"),
+        Item::Const(i) if i.ident == "_" => other(node, code),
+        Item::Const(i) => named(Space::Value, &i.ident, "const"),
+        Item::Static(i) => named(Space::Value, &i.ident, "static"),
+        Item::Struct(i) => named(Space::Type, &i.ident, "struct"),
+        Item::Enum(i) => named(Space::Type, &i.ident, "enum"),
+        Item::Union(i) => named(Space::Type, &i.ident, "union"),
+        Item::Type(i) => named(Space::Type, &i.ident, "type"),
+        Item::Mod(i) => named(Space::Type, &i.ident, "module"),
+        Item::Macro(syn::ItemMacro { ident: Some(name), .. }) => {
+            named(Space::Macro, name, "macro")
+        }
+        Item::Trait(i) => {
+            let name = i.ident.to_string();
+            let reached_by = std::iter::once(name.clone()).chain(members(i)).collect();
+            vec![item(node, code, Key::Named(Space::Type, name), reached_by, "trait")]
+        }
+        Item::Impl(i) => vec![item(node, code, impl_key(i), impl_names(i), "impl")],
+        Item::Use(i) => uses(i, code),
+        _ => other(node, code),
+    }
+}
+
+fn other(node: &Item, code: &str) -> Vec<ParsedItem> {
+    let key = Key::Text(node.to_token_stream().to_string());
+    vec![item(node, code, key, Vec::new(), "item")]
+}
+
+/// Methods and constants of a trait: code that calls them reaches the trait without naming it.
+fn members(node: &syn::ItemTrait) -> impl Iterator<Item = String> {
+    node.items.iter().filter_map(|member| match member {
+        syn::TraitItem::Fn(f) => Some(f.sig.ident.to_string()),
+        syn::TraitItem::Const(c) => Some(c.ident.to_string()),
+        _ => None,
+    })
+}
+
+fn impl_key(node: &syn::ItemImpl) -> Key {
+    let tokens = |t: &dyn ToTokens| t.to_token_stream().to_string();
+    let of = node.trait_.as_ref().map(|(_, path, _)| tokens(path));
+    let members = node.items.iter().filter_map(|member| match member {
+        syn::ImplItem::Fn(f) => Some(f.sig.ident.to_string()),
+        syn::ImplItem::Const(c) => Some(c.ident.to_string()),
+        _ => None,
+    });
+    let members = if of.is_some() { Vec::new() } else { members.collect() };
+    let (generics, of) = (tokens(&node.generics), of.unwrap_or_default());
+    Key::Impl(format!("{generics} {of} for {}", tokens(&node.self_ty)), members)
+}
+
+impl Key {
+    /// Whether an item of this key takes the place of an earlier one.
+    pub(super) fn replaces(&self, earlier: &Key) -> bool {
+        let overlap = |a: &[String], b: &[String]| a.is_empty() || a.iter().any(|m| b.contains(m));
+        match (self, earlier) {
+            (Key::Impl(a, members), Key::Impl(b, others)) => a == b && overlap(members, others),
+            (Key::Use(name), Key::Named(_, other)) | (Key::Named(_, other), Key::Use(name)) => {
+                name == other
+            }
+            (a, b) => a == b,
+        }
+    }
+}
+
+/// Names in an `impl` header: reaching one of them that the session defines reaches the `impl`.
+fn impl_names(node: &syn::ItemImpl) -> Vec<String> {
+    let mut names = HashMap::new();
+    count_mentions(node.self_ty.to_token_stream(), &mut names);
+    if let Some((_, path, _)) = &node.trait_ {
+        count_mentions(path.to_token_stream(), &mut names);
+    }
+    names.into_keys().collect()
+}
+
+/// One item for each name that a `use` brings in.
+fn uses(node: &syn::ItemUse, code: &str) -> Vec<ParsedItem> {
+    let mut leaves = Vec::new();
+    let start = if node.leading_colon.is_some() { "::" } else { "" };
+    collect_leaves(&node.tree, start.to_owned(), &mut leaves);
+    let visibility = node.vis.to_token_stream().to_string();
+    let one = |(path, name): (String, Option<String>)| {
+        let key = name.map_or_else(|| Key::Text(path.clone()), Key::Use);
+        let mut leaf = item(node, code, key, Vec::new(), "use");
+        leaf.text = format!("{visibility} use {path};");
+        leaf
+    };
+    leaves.into_iter().map(one).collect()
+}
+
+fn collect_leaves(tree: &UseTree, path: String, leaves: &mut Vec<(String, Option<String>)>) {
+    match tree {
+        UseTree::Path(p) => collect_leaves(&p.tree, format!("{path}{}::", p.ident), leaves),
+        UseTree::Group(g) => {
+            g.items.iter().for_each(|tree| collect_leaves(tree, path.clone(), leaves));
+        }
+        UseTree::Glob(_) => leaves.push((format!("{path}*"), None)),
+        UseTree::Name(n) if n.ident == "self" => {
+            let module = path.trim_end_matches("::");
+            let name = module.rsplit("::").next().unwrap_or(module).to_owned();
+            leaves.push((module.to_owned(), Some(name)));
+        }
+        UseTree::Name(n) => leaves.push((format!("{path}{}", n.ident), Some(n.ident.to_string()))),
+        UseTree::Rename(r) if r.ident == "self" => {
+            let module = path.trim_end_matches("::");
+            leaves.push((format!("{module} as {}", r.rename), Some(r.rename.to_string())));
+        }
+        UseTree::Rename(r) => {
+            let name = (r.rename != "_").then(|| r.rename.to_string());
+            leaves.push((format!("{path}{} as {}", r.ident, r.rename), name));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(parsed: &Parsed) -> Vec<&str> {
+        parsed.bindings.iter().map(|b| b.name.as_str()).collect()
+    }
+
+    #[test]
+    fn bindings_of_all_patterns_are_found() {
+        let code = "let (a, mut b) = (1, 2); let P { x, y: [z, ..] } = p; let Some(w) = o else { return };";
+        let parsed = parse(code).unwrap();
+        assert_eq!(names(&parsed), ["a", "b", "x", "z", "w"]);
+        assert!(parsed.bindings[1].mutable && !parsed.bindings[0].mutable);
+        assert_eq!(names(&parse("let None = o else { return };").unwrap()), [""; 0]);
+    }
+
+    #[test]
+    fn a_written_type_is_kept_only_when_complete() {
+        let of = |code: &str| parse(code).unwrap().bindings[0].type_name.clone();
+        assert_eq!(of("let v: Vec<f64> = f();").as_deref(), Some("Vec < f64 >"));
+        assert_eq!(of("let v: Vec<_> = f();"), None);
+        assert_eq!(of("let s: &str = f();"), None);
+    }
+
+    #[test]
+    fn the_value_of_a_cell_is_its_last_expression() {
+        let tail = |code: &str| parse(code).unwrap().tail.map(|r| code[r].to_owned());
+        assert_eq!(tail("let a = 1;\na + 1 // more").as_deref(), Some("a + 1"));
+        assert_eq!(tail("vec![1]").as_deref(), Some("vec![1]"));
+        assert_eq!(tail("f();"), None);
+        assert_eq!(tail("for i in 0..3 { f(i) }"), None);
+        assert_eq!(tail("panic!(\"no\")"), None);
+        assert_eq!(tail("fn f() {}"), None);
+    }
+
+    #[test]
+    fn names_in_format_strings_are_mentions() {
+        let parsed = parse("println!(\"{total:>5} of {n}\");").unwrap();
+        assert!(parsed.mentions.contains_key("total") && parsed.mentions.contains_key("n"));
+    }
+
+    #[test]
+    fn only_the_cells_own_awaits_count() {
+        assert!(parse("f().await;").unwrap().awaits);
+        assert!(parse("println!(\"{}\", f().await);").unwrap().awaits);
+        assert!(!parse("let h = async { f().await };").unwrap().awaits);
+        assert!(!parse("async fn g() { f().await; }").unwrap().awaits);
+    }
+
+    #[test]
+    fn a_use_is_split_into_its_names() {
+        let parsed = parse("use std::{fmt::{self, Write as _}, collections::*};").unwrap();
+        let texts: Vec<&str> = parsed.items.iter().map(|i| i.text.trim()).collect();
+        assert_eq!(texts, ["use std::fmt;", "use std::fmt::Write as _;", "use std::collections::*;"]);
+    }
+
+    #[test]
+    fn ranges_are_bytes_also_after_wide_characters() {
+        let code = "let é = \"日本\"; é";
+        assert_eq!(parse(code).unwrap().tail, Some(code.len() - 2..code.len()));
+    }
+}
