@@ -47,13 +47,21 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     if options.output.is_some() && options.notebooks.len() > 1 {
         return Err(Error::Usage("--output takes one notebook; use --inplace for several"));
     }
+    // What cannot be read is told before minutes have gone by.
+    let read = |path: &PathBuf| Ok((path.clone(), Notebook::read(path)?));
+    let notebooks = options.notebooks.iter().map(read).collect::<Result<Vec<_>, Error>>()?;
     prepare::cells()?;
     let keyboard = Keyboard::listen()?;
-    options.notebooks.iter().try_for_each(|path| run_notebook(path, options, &keyboard))
+    let mut notebooks = notebooks.into_iter();
+    notebooks.try_for_each(|(path, notebook)| run_notebook(&path, notebook, options, &keyboard))
 }
 
-fn run_notebook(path: &Path, options: &Options, keyboard: &Keyboard) -> Result<(), Error> {
-    let mut notebook = Notebook::read(path)?;
+fn run_notebook(
+    path: &Path,
+    mut notebook: Notebook,
+    options: &Options,
+    keyboard: &Keyboard,
+) -> Result<(), Error> {
     let file = path.canonicalize().map_err(Error::file("find", path))?;
     let directory = file.parent().map(Path::to_owned);
     let session = Session::start(session::Options { directory, ..Default::default() });
