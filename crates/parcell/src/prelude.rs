@@ -1,0 +1,19 @@
+//! The names that every cell starts with. A cell's own items of the same name take precedence.
+//!
+//! ```
+//! use parcell::prelude::*;
+//!
+//! let doubled: Vec<i32> = vec![1, 2, 3].into_par_iter().map(|x| 2 * x).collect();
+//! assert_eq!(doubled, [2, 4, 6]);
+//! assert!(threadid() < nthreads());
+//! ```
+
+pub use rayon::prelude::*;
+
+pub use crate::display::{
+    Html, Image, Json, Latex, Markdown, Rich, Svg, clear_output, input, password, progress,
+    progress_bar, show, show_with_id, table, update,
+};
+pub use crate::interrupt::sleep;
+pub use crate::threads::{nthreads, threadid};
+pub use crate::{bench, btime, show};

@@ -1,0 +1,94 @@
+//! The thread pool that rayon uses in every cell.
+//!
+//! The thread that runs the cells is member 0 of the pool, so a cell's rayon calls use the pool
+//! without moving anything to another thread: variables need not be `Send`. The other members are
+//! threads named `parcell-1`, `parcell-2`, …
+//!
+//! Threads that a cell starts with `std::thread::spawn`, and tokio's, are not members. rayon gives
+//! all those its *global* pool, which starts when the first of them needs it and then has as many
+//! threads as the cells' pool had at that time; it cannot be resized later.
+//!
+//! In a pool of one thread nobody else can take up what `rayon::spawn` leaves behind: it runs when
+//! the cell next waits for rayon, or at the cell's end.
+//!
+//! ```
+//! use parcell::prelude::*;
+//!
+//! let ids: Vec<usize> = (0..100).into_par_iter().map(|_| threadid()).collect();
+//! assert!(ids.iter().all(|&id| id < nthreads()));
+//! ```
+
+mod cores;
+mod global;
+mod pool;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+pub use cores::{Cores, available, default_threads};
+pub use pool::{AttachError, Pool, Shortage};
+
+use crate::display::{Bundle, Table};
+
+/// Size of the pool that was attached last; 0 before the first.
+static SIZE: AtomicUsize = AtomicUsize::new(0);
+
+/// Number of threads in the pool.
+///
+/// In a program without a parcell pool this is the size of rayon's global pool.
+///
+/// ```
+/// assert!(parcell::threads::nthreads() >= 1);
+/// ```
+#[must_use]
+pub fn nthreads() -> usize {
+    let attached = SIZE.load(Ordering::Relaxed);
+    if rayon::current_thread_index().is_some() || attached == 0 {
+        return rayon::current_num_threads();
+    }
+    attached
+}
+
+/// Index of the current thread in its pool, from 0; 0 for the cell's own thread and for threads
+/// outside any pool.
+///
+/// ```
+/// assert_eq!(parcell::threads::threadid(), 0);
+/// ```
+#[must_use]
+pub fn threadid() -> usize {
+    rayon::current_thread_index().unwrap_or(0)
+}
+
+/// What `%threads` shows: the pool and everything that limits its default size.
+///
+/// ```
+/// let report = parcell::threads::report();
+/// assert!(report.get("text/plain").unwrap().contains("logical cores"));
+/// ```
+#[must_use]
+pub fn report() -> Bundle {
+    let cores = available();
+    let count = |n: Option<usize>| n.map_or_else(|| "–".to_owned(), |n| n.to_string());
+    let quota = cores.cgroup.map_or_else(|| "–".to_owned(), |q| format!("{q}"));
+    let rows = [
+        ("threads in the pool", nthreads().to_string()),
+        ("default number of threads", cores.default_threads().to_string()),
+        ("logical cores", cores.logical.to_string()),
+        ("cores in the affinity mask", count(cores.affinity)),
+        ("cores by cgroup quota", quota),
+        ("SLURM_CPUS_PER_TASK", count(cores.slurm)),
+        ("PARCELL_NUM_THREADS", count(cores.parcell)),
+        ("RAYON_NUM_THREADS", count(cores.rayon)),
+    ];
+    let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+    crate::display::Rich::bundle(&Table::plain(["", "count"], rows))
+}
+
+/// Runs what `rayon::spawn` left to this thread if no other member could: see the
+/// [module's](self) last words on pools of one thread.
+pub(crate) fn finish_spawned() {
+    if rayon::current_thread_index().is_none() || rayon::current_num_threads() > 1 {
+        return;
+    }
+    while !crate::interrupt::pending() && rayon::yield_local() == Some(rayon::Yield::Executed) {}
+}
