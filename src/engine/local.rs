@@ -64,6 +64,15 @@ impl LocalEngine {
         }
     }
 
+    /// Compiles something small, so that compiler and cell library lie in memory when the first
+    /// cell comes. Nothing runs.
+    pub fn warm_up(&mut self, library: &Library) {
+        let cell = Cell { code: "1 + 1".to_owned(), ..Cell::default() };
+        let mut draft = self.draft(&cell);
+        // What is wrong here is wrong for the first cell too, which can show it.
+        let _ = self.compile(&mut draft, library);
+    }
+
     /// Looks at a cell: what it defines, what it needs, what it would leave behind.
     fn draft(&self, cell: &Cell) -> Draft {
         let source = self.source(cell);

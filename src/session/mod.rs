@@ -1,10 +1,37 @@
 //! A session: one engine, one driver, and the state a notebook owns. Used by the kernel's executor
 //! thread, and directly by `parcell run`.
+//!
+//! [`Session::run`] is the way of a cell: its parts in order, each a magic or a piece of Rust;
+//! Rust goes through the engine to the driver, whose output [`routing`] takes to the stage.
 
-use std::path::PathBuf;
+mod desk;
+mod driver;
+mod folder;
+mod remote;
+mod routing;
+mod start;
+mod sys;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::stage::{Cell, Completeness, Completions, Stage, Verdict};
+use serde_json::{Map, Value, json};
+
+use crate::cells::{Dependencies, Library};
+use crate::engine::{Engine, LocalEngine, Run, Runner};
+use crate::magics::{self, Part, Timing};
+use crate::stage::{Cell, Failure, Output, Stage, Stream, Verdict};
+use desk::CellDesk;
+use driver::{Driver, Ran, Setting};
+pub use remote::Remote;
+use remote::Phase;
+use start::Starting;
+pub use sys::die_with_parent;
+
+/// Removes folders that sessions left behind when they were killed; how many there were.
+pub fn sweep_folders() -> usize {
+    folder::sweep(&folder::root())
+}
 
 /// How to start a session.
 #[derive(Debug, Clone, Default)]
@@ -17,19 +44,53 @@ pub struct Options {
 
 /// One notebook's state. Not shared between threads: run cells from one thread, keep a
 /// [`Remote`] for the others.
-#[derive(Debug)]
 pub struct Session {
     remote: Remote,
+    starting: Option<Starting>,
+    ready: Option<Ready>,
+    setting: Setting,
+    dependencies: Dependencies,
+    payload: Vec<Value>,
+    runs: u64,
 }
 
-/// A handle that other threads use while a cell runs.
-#[derive(Debug, Clone)]
-pub struct Remote {}
+/// What a session has once it has started.
+struct Ready {
+    /// The library without the notebook's own dependencies.
+    base: Library,
+    library: Library,
+    engine: LocalEngine,
+    driver: Driver,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("remote", &self.remote).finish_non_exhaustive()
+    }
+}
 
 impl Session {
     /// Makes a session. Returns at once: driver, cell library and analyst start in the background.
-    pub fn start(_options: Options) -> Session {
-        Session { remote: Remote {} }
+    pub fn start(options: Options) -> Session {
+        let directory = options.directory.or_else(|| std::env::current_dir().ok());
+        let setting = Setting {
+            program: PathBuf::new(),
+            directory: directory.unwrap_or_else(std::env::temp_dir),
+            environment: Vec::new(),
+            clean_up: options.remove_at_end,
+            threads: None,
+        };
+        let remote = Remote::new();
+        let starting = Some(Starting::begin(remote.clone(), setting.clone()));
+        Session {
+            remote,
+            starting,
+            ready: None,
+            setting,
+            dependencies: Dependencies::default(),
+            payload: Vec::new(),
+            runs: 0,
+        }
     }
 
     /// The handle for other threads.
@@ -39,37 +100,190 @@ impl Session {
 
     /// Runs one cell; its outputs have all been shown on `stage` when this returns. Later output
     /// of threads it started goes to the same stage until the next cell.
-    pub fn run(&mut self, _cell: &Cell, _stage: Arc<dyn Stage>) -> Verdict {
-        unimplemented!()
+    pub fn run(&mut self, cell: &Cell, stage: Arc<dyn Stage>) -> Verdict {
+        self.payload.clear();
+        self.remote.begin_cell();
+        let result = self.run_parts(cell, &stage);
+        self.remote.enter(Phase::Idle);
+        match result {
+            Err(failure) => Verdict::Error(failure),
+            Ok(()) => {
+                let user_expressions = self.evaluate_all(cell, &stage);
+                Verdict::Ok { payload: std::mem::take(&mut self.payload), user_expressions }
+            }
+        }
+    }
+
+    fn run_parts(&mut self, cell: &Cell, stage: &Arc<dyn Stage>) -> Result<(), Failure> {
+        for part in magics::split(&cell.code) {
+            match part {
+                Part::Rust { code } => {
+                    self.run_rust(&Cell { code, ..cell.clone() }, stage)?;
+                }
+                Part::Magic(call) => {
+                    let stage = Arc::clone(stage);
+                    let mut desk = CellDesk { session: self, stage, cell };
+                    magics::run(&mut desk, &call)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Compiles and runs Rust.
+    fn run_rust(&mut self, cell: &Cell, stage: &Arc<dyn Stage>) -> Result<Timing, Failure> {
+        if cell.code.trim().is_empty() {
+            return Ok(Timing::default());
+        }
+        self.get_ready(stage)?;
+        self.replace_dead_driver(stage)?;
+        let ready = self.ready.as_mut().expect("made ready just above");
+        ready.driver.redirect(Arc::clone(stage));
+        self.runs += 1;
+        let mut runner = DriverRunner {
+            driver: &mut ready.driver,
+            remote: &self.remote,
+            run: self.runs,
+            stage: stage.as_ref(),
+            nanoseconds: 0,
+            died: false,
+        };
+        self.remote.enter(Phase::Compiling);
+        let evaluation = ready.engine.evaluate(cell, &ready.library, &mut runner);
+        let run = std::time::Duration::from_nanos(runner.nanoseconds);
+        let died = runner.died;
+        self.remote.enter(Phase::Between);
+        for notice in &evaluation.notices {
+            stage.show(Output::Text(Stream::Stderr, format!("{notice}\n")));
+        }
+        if died {
+            self.start_driver(stage)?;
+        } else if !evaluation.dropped.is_empty() {
+            ready.driver.forget(evaluation.dropped);
+        }
+        self.tell_analyst();
+        evaluation.result.map(|()| Timing { compile: evaluation.compile_time, run })
+    }
+
+    /// Waits for the background start, showing what takes so long.
+    fn get_ready(&mut self, stage: &Arc<dyn Stage>) -> Result<(), Failure> {
+        let Some(starting) = self.starting.take() else {
+            return match &self.ready {
+                Some(_) => Ok(()),
+                None => {
+                    // The last start failed; what was missing may be there now.
+                    let again = Starting::begin(self.remote.clone(), self.setting.clone());
+                    self.starting = Some(again);
+                    self.get_ready(stage)
+                }
+            };
+        };
+        self.remote.enter(Phase::Between);
+        let started = starting.wait(stage.as_ref(), &self.remote)?;
+        self.setting.program.clone_from(&started.library.driver);
+        self.setting.clean_up = started.clean_up;
+        self.ready = Some(Ready {
+            base: started.library.clone(),
+            library: started.library,
+            engine: started.engine,
+            driver: started.driver,
+        });
+        self.tell_analyst();
+        Ok(())
+    }
+
+    /// A driver that died between cells is replaced before the next one runs.
+    fn replace_dead_driver(&mut self, stage: &Arc<dyn Stage>) -> Result<(), Failure> {
+        let ready = self.ready.as_mut().expect("called when ready");
+        let Some(why) = ready.driver.died() else { return Ok(()) };
+        let names: Vec<String> = ready.engine.variables().into_iter().map(|v| v.name).collect();
+        let lost = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let text = format!("since the last cell, {why} Variables lost: {lost}\n");
+        ready.engine.forget_variables(&names);
+        stage.show(Output::Text(Stream::Stderr, text));
+        self.start_driver(stage)
+    }
+
+    /// Starts a driver in place of the present one.
+    fn start_driver(&mut self, stage: &Arc<dyn Stage>) -> Result<(), Failure> {
+        let started = Driver::start(&self.setting, Arc::clone(stage));
+        let driver = started.map_err(|e| Failure::new("DriverDied", e.to_string()))?;
+        self.remote.set_driver(driver.pid());
+        self.ready.as_mut().expect("called when ready").driver = driver;
+        Ok(())
+    }
+
+    fn tell_analyst(&self) {
+        if let Some(ready) = &self.ready {
+            let mut outline = ready.engine.outline().as_ref().clone();
+            outline.dependencies = self.dependencies.lines();
+            self.remote.analyst().know(Arc::new(outline), &ready.library);
+        }
+    }
+
+    /// Values of the request's user expressions, as the protocol wants them.
+    fn evaluate_all(&mut self, cell: &Cell, stage: &Arc<dyn Stage>) -> Map<String, Value> {
+        let mut values = Map::new();
+        for (name, code) in &cell.user_expressions {
+            values.insert(name.clone(), self.evaluate(cell, code, stage));
+        }
+        values
+    }
+
+    fn evaluate(&mut self, cell: &Cell, code: &str, stage: &Arc<dyn Stage>) -> Value {
+        let catcher = Arc::new(desk::ResultCatcher::new(Arc::clone(stage)));
+        let expression =
+            Cell { code: code.to_owned(), count: cell.count, ..Cell::default() };
+        let outcome = self.run_rust(&expression, &(Arc::clone(&catcher) as Arc<dyn Stage>));
+        if let Some(ready) = &self.ready {
+            ready.driver.redirect(Arc::clone(stage));
+        }
+        match outcome {
+            Ok(_) => catcher.value(),
+            Err(f) => json!({"status": "error", "ename": f.name, "evalue": f.value, "traceback": f.traceback}),
+        }
     }
 }
 
-impl Remote {
-    /// Interrupts the running cell, if any: the first asks the cell to stop, a second ends the
-    /// driver. Never blocks.
-    pub fn interrupt(&self) {}
-
-    /// Ends driver and compiler, removes the session's folder. Idempotent; blocks at most 1 s.
-    pub fn close(&self) {}
-
-    /// Completions at `cursor` (code points). Works while a cell runs.
-    pub fn complete(&self, _code: &str, _cursor: usize) -> Completions {
-        Completions::default()
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.remote.close();
     }
+}
 
-    /// Documentation of what stands at `cursor` (code points): plain text and markdown (or html).
-    /// `detail` 1 adds the source where there is one. `None` where nothing is known.
-    pub fn inspect(&self, _code: &str, _cursor: usize, _detail: u8) -> Option<parcell_link::Bundle> {
-        None
-    }
+/// Runs an engine's modules in the session's driver, open to interrupts.
+struct DriverRunner<'a> {
+    driver: &'a mut Driver,
+    remote: &'a Remote,
+    run: u64,
+    stage: &'a dyn Stage,
+    nanoseconds: u64,
+    died: bool,
+}
 
-    /// Whether the source can be run as it stands.
-    pub fn is_complete(&self, _code: &str) -> Completeness {
-        Completeness::Complete
+impl Runner for DriverRunner<'_> {
+    fn run(&mut self, module: &Path, symbol: &str) -> Run {
+        self.remote.enter(Phase::Running { run: self.run, interrupts: 0 });
+        let ran = self.driver.run(self.run, module, symbol, self.stage);
+        let interrupts = self.remote.interrupts();
+        self.remote.enter(Phase::Between);
+        match ran {
+            Ran::Ended { outcome, nanoseconds } => {
+                self.nanoseconds = nanoseconds;
+                Run::Ended(outcome)
+            }
+            Ran::Died(why) => {
+                self.died = true;
+                Run::Died(death(&why, interrupts))
+            }
+        }
     }
+}
 
-    /// Process ids that belong to the session (driver, later workers).
-    pub fn processes(&self) -> Vec<u32> {
-        Vec::new()
+fn death(why: &str, interrupts: u32) -> Failure {
+    if interrupts > 0 {
+        let text = "the cell did not stop when asked, so its process was ended";
+        return Failure::new("Interrupted", text);
     }
+    Failure::new("DriverDied", why)
 }

@@ -49,6 +49,16 @@ thread_local! {
 /// of pool threads, whose panics rayon carries to the caller.
 static NOTICED: LazyLock<Mutex<Vec<Panic>>> = LazyLock::new(Mutex::default);
 
+/// Runs a module's function: takes variables over, runs the statements, puts variables back. A
+/// panic outside the statements (a variable that is not there) counts as the cell's.
+pub fn enter(cell: impl FnOnce()) {
+    ENDED.set(None);
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(cell)) {
+        let outcome = panicked(payload.as_ref());
+        ENDED.set(Some(Ended { outcome, time: Duration::ZERO }));
+    }
+}
+
 /// Runs a cell's statements; true if all of them ran.
 pub fn run(statements: impl FnOnce() -> Result<(), Failure>) -> bool {
     noticed().clear();

@@ -1,0 +1,210 @@
+//! What other threads may do to a session while a cell runs: interrupt it, end it, ask the analyst.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::driver;
+use super::folder::Folder;
+use crate::engine::{Analyst, Compilers, completeness};
+use crate::magics;
+use crate::stage::{Completeness, Completions};
+
+/// A cell that does not react to an interrupt is ended after this time.
+/// `PARCELL_INTERRUPT_GRACE` (seconds) sets another.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A handle that other threads use while a cell runs.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    phase: Mutex<Phase>,
+    /// The cell was interrupted; whatever it waits for gives up.
+    interrupted: AtomicBool,
+    driver: AtomicU32,
+    closed: AtomicBool,
+    compilers: Compilers,
+    analyst: Analyst,
+    folder: Mutex<Option<Folder>>,
+}
+
+/// What the session is doing, and so what an interrupt does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// No cell.
+    Idle,
+    /// In a cell, but neither compiling nor running.
+    Between,
+    /// rustc works on the cell.
+    Compiling,
+    /// The driver runs it.
+    Running { run: u64, interrupts: u32 },
+    /// A shell command runs, in its own process group.
+    Shell { group: u32, interrupts: u32 },
+}
+
+impl Remote {
+    pub(super) fn new() -> Remote {
+        let shared = Shared {
+            phase: Mutex::new(Phase::Idle),
+            interrupted: AtomicBool::new(false),
+            driver: AtomicU32::new(0),
+            closed: AtomicBool::new(false),
+            compilers: Compilers::default(),
+            analyst: Analyst::default(),
+            folder: Mutex::new(None),
+        };
+        Remote { shared: Arc::new(shared) }
+    }
+
+    fn phase(&self) -> MutexGuard<'_, Phase> {
+        self.shared.phase.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn begin_cell(&self) {
+        let mut phase = self.phase();
+        self.shared.interrupted.store(false, Ordering::SeqCst);
+        self.shared.compilers.allow();
+        *phase = Phase::Between;
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        *self.phase() = phase;
+    }
+
+    /// How often the running module was interrupted.
+    pub(super) fn interrupts(&self) -> u32 {
+        match *self.phase() {
+            Phase::Running { interrupts, .. } | Phase::Shell { interrupts, .. } => interrupts,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn interrupted(&self) -> bool {
+        self.shared.interrupted.load(Ordering::SeqCst) || self.is_closed()
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.shared.closed.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn compilers(&self) -> Compilers {
+        self.shared.compilers.clone()
+    }
+
+    pub(super) fn analyst(&self) -> &Analyst {
+        &self.shared.analyst
+    }
+
+    pub(super) fn set_driver(&self, pid: u32) {
+        self.shared.driver.store(pid, Ordering::SeqCst);
+        if self.is_closed() {
+            driver::end_group(pid);
+        }
+    }
+
+    /// Hands over the session's folder, to be removed at the end.
+    pub(super) fn keep_folder(&self, folder: Folder) {
+        let mut kept = self.shared.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_closed() {
+            *kept = Some(folder);
+        }
+    }
+
+    /// Interrupts the running cell, if any: the first asks the cell to stop, a second ends the
+    /// driver, and so does the first after a grace time. Never blocks.
+    pub fn interrupt(&self) {
+        let mut phase = self.phase();
+        if *phase == Phase::Idle {
+            return;
+        }
+        self.shared.interrupted.store(true, Ordering::SeqCst);
+        self.shared.compilers.cancel();
+        let driver = self.shared.driver.load(Ordering::SeqCst);
+        match &mut *phase {
+            Phase::Running { run, interrupts } => {
+                *interrupts += 1;
+                if *interrupts == 1 {
+                    driver::interrupt(driver);
+                    self.end_after_grace(*run, driver);
+                } else {
+                    driver::end_group(driver);
+                }
+            }
+            Phase::Shell { group, interrupts } => {
+                *interrupts += 1;
+                if *interrupts == 1 {
+                    driver::interrupt_group(*group);
+                } else {
+                    driver::end_group(*group);
+                }
+            }
+            Phase::Idle | Phase::Between | Phase::Compiling => {}
+        }
+    }
+
+    fn end_after_grace(&self, interrupted: u64, driver: u32) {
+        let remote = self.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(grace());
+            let phase = remote.phase();
+            if matches!(*phase, Phase::Running { run, .. } if run == interrupted) {
+                driver::end_group(driver);
+            }
+        });
+    }
+
+    /// Ends driver and compiler, removes the session's folder. Idempotent; blocks at most 1 s.
+    pub fn close(&self) {
+        if self.shared.closed.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.shared.compilers.cancel();
+        if let Phase::Shell { group, .. } = *self.phase() {
+            driver::end_group(group);
+        }
+        let driver = self.shared.driver.load(Ordering::SeqCst);
+        if driver != 0 {
+            driver::end_group(driver);
+        }
+        let folder = self.shared.folder.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(folder);
+    }
+
+    /// Completions at `cursor` (code points). Works while a cell runs.
+    pub fn complete(&self, code: &str, cursor: usize) -> Completions {
+        let blank = magics::blank(code);
+        if let Some(completions) = magics::complete(code, cursor) {
+            return completions;
+        }
+        self.shared.analyst.complete(&blank, cursor)
+    }
+
+    /// Documentation of what stands at `cursor` (code points): plain text and markdown (or html).
+    /// `detail` 1 adds the source where there is one. `None` where nothing is known.
+    pub fn inspect(&self, code: &str, cursor: usize, detail: u8) -> Option<parcell_link::Bundle> {
+        magics::inspect(code, cursor)
+            .or_else(|| self.shared.analyst.inspect(&magics::blank(code), cursor, detail))
+    }
+
+    /// Whether the source can be run as it stands.
+    pub fn is_complete(&self, code: &str) -> Completeness {
+        completeness(&magics::blank(code))
+    }
+
+    /// Process ids that belong to the session (driver, later workers).
+    pub fn processes(&self) -> Vec<u32> {
+        let driver = self.shared.driver.load(Ordering::SeqCst);
+        (driver != 0).then_some(driver).into_iter().collect()
+    }
+}
+
+fn grace() -> Duration {
+    let chosen = std::env::var("PARCELL_INTERRUPT_GRACE").ok();
+    let seconds = chosen.and_then(|s| s.parse().ok());
+    seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(GRACE)
+}
