@@ -33,7 +33,7 @@ class ParcellTests(jupyter_kernel_test.KernelTests):
         {"code": """show(&Svg("<svg xmlns='http://www.w3.org/2000/svg'/>"));""", "mime": "image/svg+xml"},
         {"code": 'show(&Markdown("*slanted*"));', "mime": "text/markdown"},
         {"code": 'show(&Latex("$x^2$"));', "mime": "text/latex"},
-        {"code": "show(&Image::gray(2, 2, &[0u8, 255, 255, 0]));", "mime": "image/png"},
+        {"code": "show(&Image::from_fn(2, 2, |x, y| (x + y) as f64 / 2.));", "mime": "image/png"},
     ]
     code_history_pattern = "6 ? 7*"
     supported_history_operations = ("tail", "range", "search")

@@ -89,7 +89,7 @@ def test_an_interrupt_ends_own_waits_within_a_second_and_keeps_variables(kernel,
     kernel.interrupt()
     result = kernel.result(request)
     assert time.monotonic() - begin < 1
-    assert result.error["ename"] == "Interrupt"
+    assert result.error["ename"] == "Interrupted"
     assert kernel.ok("kept").result == "5"
 
 
@@ -109,7 +109,7 @@ def test_a_second_interrupt_ends_what_does_not_cooperate(kernel, case):
     kernel.interrupt()
     kernel.interrupt()
     result = kernel.result(request, timeout=10)
-    assert result.error["ename"] == "Interrupt"
+    assert result.error["ename"] == "Interrupted"
     assert "lost" in result.error_text
     assert kernel.ok("1 + 1").result == "2"
 
@@ -118,7 +118,7 @@ def test_one_interrupt_ends_a_stubborn_cell_after_a_grace_time(kernel):
     request = kernel.send('println!("on"); loop { std::hint::spin_loop() }')
     kernel.printed(request, "on")
     kernel.interrupt()
-    assert kernel.result(request, timeout=30).error["ename"] == "Interrupt"
+    assert kernel.result(request, timeout=30).error["ename"] == "Interrupted"
     assert kernel.ok("1 + 1").result == "2"
 
 
@@ -142,7 +142,7 @@ def test_a_signal_interrupts_like_the_message(kernel):
     request = kernel.send('println!("on"); sleep(60.);')
     kernel.printed(request, "on")
     os.kill(kernel.process.pid, signal.SIGINT)
-    assert kernel.result(request, timeout=10).error["ename"] == "Interrupt"
+    assert kernel.result(request, timeout=10).error["ename"] == "Interrupted"
 
 
 def test_an_interrupt_drops_the_queue_behind_the_cell(kernel):

@@ -65,7 +65,7 @@ def test_nbclient_interrupts_a_cell_that_takes_too_long(tmp_path):
         made, kernel_name=KERNEL, timeout=5, interrupt_on_timeout=True, allow_errors=True
     )
     ran = client.execute()
-    assert ran.cells[0].outputs[-1]["ename"] == "Interrupt"
+    assert ran.cells[0].outputs[-1]["ename"] == "Interrupted"
     assert ran.cells[1].outputs[0]["data"]["text/plain"] == "2"
 
 
