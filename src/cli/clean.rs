@@ -6,7 +6,7 @@ use super::Error;
 use super::files;
 use super::lab;
 use super::surroundings::Surroundings;
-use crate::cells;
+use crate::{cells, session};
 
 /// Options of `parcell clean`.
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,8 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
             freed += remove(&environment)?;
         }
     }
-    println!("{} freed", readable(freed));
+    let sessions = session::sweep_folders();
+    println!("{} freed; {sessions} folders of ended sessions removed", readable(freed));
     Ok(())
 }
 

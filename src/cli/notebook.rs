@@ -91,7 +91,8 @@ impl Notebook {
     }
 
     /// Completes what nbformat 4.5 wants: ids of cells, and the language of the kernel.
-    pub(super) fn complete(&mut self, language_info: Value) {
+    pub(super) fn complete(&mut self, mut language_info: Value) {
+        language_info.sort_all_objects();
         self.add_ids();
         let minor = self.root["nbformat_minor"].as_u64().unwrap_or(0);
         if let Some(root) = self.root.as_object_mut() {
@@ -313,7 +314,7 @@ mod tests {
         });
         let mut file = notebook(&file.to_string());
         file.record(0, Some(3), vec![]);
-        file.complete(json!({"name": "rust"}));
+        file.complete(json!({"name": "rust", "mimetype": "text/x-rust"}));
         let keys = |v: &Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
         let cell = &file.root["cells"][0];
         assert_eq!(
@@ -323,6 +324,7 @@ mod tests {
         assert_eq!(cell["id"].as_str().unwrap().len(), 8);
         assert_eq!(file.root["cells"][1]["id"], "mine");
         assert_eq!(keys(&file.root["metadata"]), ["kernelspec", "language_info", "zebra"]);
+        assert_eq!(keys(&file.root["metadata"]["language_info"]), ["mimetype", "name"]);
         assert_eq!(file.root["nbformat_minor"], 5);
     }
 

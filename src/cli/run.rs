@@ -78,15 +78,10 @@ fn run_notebook(
             let outputs = count.map(|c| tape.outputs(index, c)).unwrap_or_default();
             notebook.record(index, count, outputs);
         }
-        notebook.complete(language_info());
+        notebook.complete(crate::kernel::language_info());
         files::write(target, notebook.text().as_bytes(), files::PLAIN)?;
     }
     result
-}
-
-/// What `language_info` of a notebook says: the same as the kernel tells Jupyter.
-fn language_info() -> Value {
-    crate::kernel::language_info()
 }
 
 /// Runs the cells of one notebook.

@@ -72,10 +72,18 @@ pub(super) fn library() -> Vec<Finding> {
         }
         Err(e) => {
             let cause = std::error::Error::source(&e).map(ToString::to_string);
-            let mend = "the lines above say why; `parcell clean --all` lets it start afresh";
-            Finding::missing(format!("{e}: {}", cause.unwrap_or_default()), mend)
+            let why = first_error(&cause.unwrap_or_default());
+            let mend = "`parcell prepare` shows all that was said; `parcell clean --all` lets the \
+                        build start afresh";
+            Finding::missing(format!("{e}: {why}"), mend)
         }
     }]
+}
+
+/// The line of a build's log that says what is wrong; without one, the first line.
+fn first_error(log: &str) -> String {
+    let error = log.lines().find(|l| l.starts_with("error"));
+    error.map_or_else(|| first_line(log.as_bytes()), str::to_owned)
 }
 
 /// The first line that says something.
@@ -88,6 +96,15 @@ pub(super) fn first_line(text: &[u8]) -> String {
 mod tests {
     use super::super::Mark;
     use super::*;
+
+    #[test]
+    fn of_a_long_log_the_error_is_shown() {
+        assert_eq!(
+            first_error("building failed:\n  Compiling a\nerror: no\nerror: 2"),
+            "error: no"
+        );
+        assert_eq!(first_error("\nno space left"), "no space left");
+    }
 
     #[test]
     fn a_program_that_is_no_compiler_is_told_from_one_that_is_absent() {
