@@ -119,12 +119,14 @@ fn running_program() -> PathBuf {
 }
 
 /// Builds the cell library into a shared place, by the installed program: a library belongs to the
-/// program that uses it, and the place is told through the environment.
+/// program that uses it, and the place is told through the environment. The user's own cache is
+/// out of sight, or a library that lies there would be found and none built for the others.
 fn prepare_below(binary: &Path, cells: &Path) -> Result<(), Error> {
     fs::create_dir_all(cells).map_err(Error::file("create the folder", cells))?;
-    let command = format!("PARCELL_CELLS={} {} prepare", cells.display(), binary.display());
-    let status = Command::new(binary).arg("prepare").env("PARCELL_CELLS", cells).status();
-    let status = status.map_err(|source| Error::NotStarted {
+    let command = format!("PARCELL_CACHE={} {} prepare", cells.display(), binary.display());
+    let mut prepare = Command::new(binary);
+    prepare.arg("prepare").env("PARCELL_CACHE", cells).env_remove("PARCELL_CELLS");
+    let status = prepare.status().map_err(|source| Error::NotStarted {
         program: binary.display().to_string(),
         mend: "is the prefix on a file system that allows programs?".to_owned(),
         source,
