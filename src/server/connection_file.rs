@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tempfile::NamedTempFile;
 use uuid::Uuid;
 
@@ -61,9 +62,9 @@ pub struct ConnectionFile {
     /// How they are signed.
     #[serde(default = "hmac_sha256")]
     pub signature_scheme: String,
-    /// Name of the kernelspec.
-    #[serde(default)]
-    pub kernel_name: String,
+    /// Whatever else it says, kept for the clients that wrote it.
+    #[serde(flatten)]
+    pub others: Map<String, Value>,
 }
 
 fn here() -> String {
@@ -102,7 +103,7 @@ impl ConnectionFile {
             ports: Ports::default(),
             key: Uuid::new_v4().to_string(),
             signature_scheme: hmac_sha256(),
-            kernel_name: "parcell".to_owned(),
+            others: Map::new(),
         }
     }
 

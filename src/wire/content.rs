@@ -4,20 +4,21 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Parses the content of a request.
 ///
 /// # Errors
-/// Where a field that has no default is absent, or one has a wrong type.
+/// Where it is no object, a field that has no default is absent, or one has a wrong type.
 pub fn parse<T: DeserializeOwned>(content: &Value) -> Result<T, serde_json::Error> {
-    let mut content = content.clone();
-    if let Value::Object(fields) = &mut content {
-        fields.retain(|_, value| !value.is_null());
-    }
-    serde_json::from_value(content)
+    // Serde would take a list for a structure, too.
+    let Some(fields) = content.as_object() else {
+        return Err(serde_json::Error::custom("the content is no object"));
+    };
+    let given = fields.iter().filter(|(_, value)| !value.is_null());
+    T::deserialize(given.map(|(name, value)| (name.clone(), value.clone())).collect::<Value>())
 }
 
 fn yes() -> bool {
@@ -232,6 +233,13 @@ sent! {
         evalue: String,
         /// What is shown.
         traceback: Vec<String>,
+    }
+    /// The kernel is about to end, for all clients to know.
+    ShutdownReply = "shutdown_reply" {
+        /// Always `ok`.
+        status: &'static str,
+        /// Whether a new kernel will follow.
+        restart: bool,
     }
     /// A comm is closed.
     CommClose = "comm_close" {

@@ -1,0 +1,73 @@
+//! What the kernel needs of a session; its tests bring a double of their own.
+
+use std::sync::Arc;
+
+use parcell_link::Bundle;
+
+use crate::session::{Remote, Session};
+use crate::stage::{Cell, Completeness, Completions, Stage, Verdict};
+
+/// Runs cells, one after the other, on one thread.
+pub(super) trait Evaluator {
+    /// Its handle for other threads.
+    type Handle: Handle;
+
+    /// The handle for other threads.
+    fn handle(&self) -> Self::Handle;
+    /// Runs one cell; its outputs have been shown when this returns.
+    fn run(&mut self, cell: &Cell, stage: Arc<dyn Stage>) -> Verdict;
+}
+
+/// What other threads may ask while a cell runs.
+pub(super) trait Handle: Clone + Send + 'static {
+    /// Interrupts the running cell. Never blocks.
+    fn interrupt(&self);
+    /// Ends everything. Blocks at most 1 s.
+    fn close(&self);
+    /// Completions at `cursor` (code points).
+    fn complete(&self, code: &str, cursor: usize) -> Completions;
+    /// Documentation of what stands at `cursor` (code points).
+    fn inspect(&self, code: &str, cursor: usize, detail: u8) -> Option<Bundle>;
+    /// Whether the source can be run as it stands.
+    fn is_complete(&self, code: &str) -> Completeness;
+    /// The processes of the session.
+    fn processes(&self) -> Vec<u32>;
+}
+
+impl Evaluator for Session {
+    type Handle = Remote;
+
+    fn handle(&self) -> Remote {
+        self.remote()
+    }
+
+    fn run(&mut self, cell: &Cell, stage: Arc<dyn Stage>) -> Verdict {
+        Session::run(self, cell, stage)
+    }
+}
+
+impl Handle for Remote {
+    fn interrupt(&self) {
+        Remote::interrupt(self);
+    }
+
+    fn close(&self) {
+        Remote::close(self);
+    }
+
+    fn complete(&self, code: &str, cursor: usize) -> Completions {
+        Remote::complete(self, code, cursor)
+    }
+
+    fn inspect(&self, code: &str, cursor: usize, detail: u8) -> Option<Bundle> {
+        Remote::inspect(self, code, cursor, detail)
+    }
+
+    fn is_complete(&self, code: &str) -> Completeness {
+        Remote::is_complete(self, code)
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        Remote::processes(self)
+    }
+}
