@@ -5,6 +5,10 @@ use std::fmt::{self, Debug, Display, Write};
 /// Longer texts are cut.
 const LIMIT: usize = 64 << 10;
 
+/// The `Debug` text of more elements than these exceeds the limit: the comma and space between
+/// them alone do.
+pub(super) const ELEMENTS: usize = LIMIT / 2 + 1;
+
 /// Takes at most [`LIMIT`] bytes and then fails, which makes the formatting end early.
 #[derive(Default)]
 struct Bounded {

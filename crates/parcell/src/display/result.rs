@@ -30,14 +30,14 @@ macro_rules! __bundle {
         #[allow(unused_imports)]
         use $crate::display::result::{
             Peel as _, PeelNothing as _, ViaBoth as _, ViaDebug as _, ViaDisplay as _,
-            ViaName as _, ViaRich as _, WithoutEvcxr as _,
+            ViaName as _, ViaRich as _, ViaSlice as _, WithoutEvcxr as _,
         };
         let value = &$value;
         match $crate::display::result::evcxr(|| {
             value.__parcell_peel().__parcell_peel().evcxr_display()
         }) {
             Some(bundle) => bundle,
-            None => (&&&&&$crate::display::result::Probe(value)).__parcell_bundle(),
+            None => (&&&&&&$crate::display::result::Probe(value)).__parcell_bundle(),
         }
     }};
 }
@@ -141,13 +141,70 @@ pub trait ViaRich {
     fn __parcell_bundle(&self) -> Bundle;
 }
 
-impl<T: Rich + ?Sized> ViaRich for &&&&Probe<'_, T> {
+impl<T: Rich + ?Sized> ViaRich for &&&&&Probe<'_, T> {
     fn __parcell_bundle(&self) -> Bundle {
         self.0.result()
     }
 }
 
-/// Second choice: the better of `Debug` and `Display`.
+/// Values that lie in one row. Formatting a list visits every element even after the text is
+/// full; of these only as many are formatted as the text can hold.
+pub trait Sliced {
+    /// The elements' type.
+    type Item: Debug;
+    /// The elements.
+    fn items(&self) -> &[Self::Item];
+}
+
+impl<T: Debug> Sliced for [T] {
+    type Item = T;
+    fn items(&self) -> &[T] {
+        self
+    }
+}
+
+impl<T: Debug, const N: usize> Sliced for [T; N] {
+    type Item = T;
+    fn items(&self) -> &[T] {
+        self
+    }
+}
+
+impl<T: Debug> Sliced for Vec<T> {
+    type Item = T;
+    fn items(&self) -> &[T] {
+        self
+    }
+}
+
+impl<S: Sliced + ?Sized> Sliced for &S {
+    type Item = S::Item;
+    fn items(&self) -> &[S::Item] {
+        (**self).items()
+    }
+}
+
+impl<S: Sliced + ?Sized> Sliced for Box<S> {
+    type Item = S::Item;
+    fn items(&self) -> &[S::Item] {
+        (**self).items()
+    }
+}
+
+/// Second choice: as many elements as fit.
+pub trait ViaSlice {
+    /// The bundle.
+    fn __parcell_bundle(&self) -> Bundle;
+}
+
+impl<T: Sliced + ?Sized> ViaSlice for &&&&Probe<'_, T> {
+    fn __parcell_bundle(&self) -> Bundle {
+        let items = self.0.items();
+        sliced(&&items[..items.len().min(bounded::ELEMENTS)], items.len())
+    }
+}
+
+/// Third choice: the better of `Debug` and `Display`.
 pub trait ViaBoth {
     /// The bundle.
     fn __parcell_bundle(&self) -> Bundle;
@@ -159,7 +216,7 @@ impl<T: Debug + Display + ?Sized> ViaBoth for &&&Probe<'_, T> {
     }
 }
 
-/// Third choice: `Debug`.
+/// Fourth choice: `Debug`.
 pub trait ViaDebug {
     /// The bundle.
     fn __parcell_bundle(&self) -> Bundle;
@@ -171,7 +228,7 @@ impl<T: Debug + ?Sized> ViaDebug for &&Probe<'_, T> {
     }
 }
 
-/// Fourth choice: `Display`.
+/// Fifth choice: `Display`.
 pub trait ViaDisplay {
     /// The bundle.
     fn __parcell_bundle(&self) -> Bundle;
@@ -193,6 +250,12 @@ impl<T: ?Sized> ViaName for Probe<'_, T> {
     fn __parcell_bundle(&self) -> Bundle {
         Bundle::text(name_only(type_name::<T>()))
     }
+}
+
+fn sliced(elements: &dyn Debug, length: usize) -> Bundle {
+    let plain = bounded::text(format_args!("{elements:?}"));
+    let table = Table::from_debug(&plain.text, Some(length));
+    with_table(plain.noted(), table)
 }
 
 fn both(debug: &dyn Debug, display: &dyn Display, type_name: &str) -> Bundle {
@@ -229,12 +292,15 @@ fn debug_only(debug: &dyn Debug, type_name: &str) -> Bundle {
     {
         text.truncate(layout);
     }
-    match table {
-        Some(table) => {
-            let html = table.bundle().get("text/html").unwrap_or_default().to_owned();
-            Bundle::text(text).with("text/html", html)
-        }
-        None => Bundle::text(text),
+    with_table(text, table)
+}
+
+fn with_table(text: String, table: Option<Table>) -> Bundle {
+    let html = table.and_then(|table| table.bundle().get("text/html").map(str::to_owned));
+    let bundle = Bundle::text(text);
+    match html {
+        Some(html) => bundle.with("text/html", html),
+        None => bundle,
     }
 }
 
@@ -466,5 +532,8 @@ mod tests {
     fn a_huge_vector_is_cut() {
         let text = text!(vec![0_u8; 10_000_000]);
         assert!(text.len() < 70_000 && text.ends_with("… (truncated)"));
+        assert!(html!(vec![(1, 2); 100_000]).unwrap().contains("… 99950 more rows"));
+        let nothing = text!(vec![format_args!(""); 1_000_000]);
+        assert!(nothing.ends_with("… (truncated)"), "also where elements take no room");
     }
 }
