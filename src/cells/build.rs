@@ -49,7 +49,7 @@ pub fn prepare(progress: &mut dyn FnMut(Progress)) -> Result<Library, Error> {
 fn key(toolchain: &Toolchain) -> String {
     let mut hash = Sha256::new();
     hash.update(&toolchain.verbose_version);
-    hash.update(FLAGS.join(" "));
+    hash.update(library_flags(toolchain));
     hash.update(MANIFEST);
     hash.update(LOCK);
     hash.update(processor_features());
@@ -60,6 +60,16 @@ fn key(toolchain: &Toolchain) -> String {
         });
     }
     format!("{}-{}", env!("CARGO_PKG_VERSION"), hex(&hash.finalize()[..8]))
+}
+
+/// The flags of cells, and where the loader finds the standard library and `libparcell.so`: beside
+/// what needs it, since cargo links the driver from `deps/` into the folder above.
+fn library_flags(toolchain: &Toolchain) -> String {
+    let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+    for folder in ["$ORIGIN", "$ORIGIN/deps", &toolchain.runtime().display().to_string()] {
+        flags.push(format!("-Clink-arg=-Wl,-rpath,{folder}"));
+    }
+    flags.join("\u{1f}")
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -242,7 +252,7 @@ impl Cargo<'_> {
             .current_dir(self.folder)
             .env("CARGO_TARGET_DIR", &self.target)
             .env("RUSTC", &self.toolchain.rustc)
-            .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.into_iter().chain(["-Crpath"]).collect::<Vec<_>>().join("\u{1f}"))
+            .env("CARGO_ENCODED_RUSTFLAGS", library_flags(self.toolchain))
             .env_remove("RUSTFLAGS")
             .env_remove("RUSTC_WRAPPER")
             .env_remove("CARGO_BUILD_BUILD_DIR")
@@ -265,15 +275,18 @@ impl Cargo<'_> {
     }
 
     fn follow(&self, out: impl BufRead, progress: &mut dyn FnMut(Progress)) -> Vec<Artifact> {
-        let lock = fs::read_to_string(self.folder.join("Cargo.lock")).unwrap_or_default();
-        let packages = lock.matches("[[package]]").count();
+        // Cargo leaves in the lock file what this build needs; it has written it by the first line.
+        let packages = || {
+            let lock = fs::read_to_string(self.folder.join("Cargo.lock")).unwrap_or_default();
+            lock.matches("[[package]]").count()
+        };
         let mut artifacts = Vec::new();
         for line in out.lines().map_while(Result::ok) {
             let Some(artifact) = Artifact::parse(&line) else { continue };
             artifacts.push(artifact);
             let name = &artifacts[artifacts.len() - 1].name;
             let text = format!("building {}: {name}", self.what);
-            let total = Some(packages.max(artifacts.len()));
+            let total = Some(packages().max(artifacts.len()));
             progress(Progress { text, done: artifacts.len(), total });
         }
         artifacts

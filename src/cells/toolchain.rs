@@ -44,6 +44,11 @@ impl Toolchain {
         let cargo = inside("cargo").unwrap_or_else(|| find_program("cargo", "CARGO"));
         Ok(Toolchain { rustc, cargo, verbose_version, version, host, sysroot, has_source })
     }
+
+    /// The folder of the shared standard library.
+    pub fn runtime(&self) -> PathBuf {
+        self.sysroot.join("lib/rustlib").join(&self.host).join("lib")
+    }
 }
 
 fn find_program(name: &str, variable: &str) -> PathBuf {

@@ -7,7 +7,6 @@ use std::ops::Range;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::Parser;
-use syn::spanned::Spanned;
 use syn::visit::Visit;
 use syn::{Block, Expr, Item, Macro, Pat, Stmt, UseTree};
 

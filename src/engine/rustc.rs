@@ -184,7 +184,7 @@ fn rpaths(library: &Library, toolchain: &Toolchain) -> Vec<PathBuf> {
     let shared = library.crates.iter().filter(|(_, p)| p.extension().is_some_and(|e| e == "so"));
     let mut folders: Vec<PathBuf> =
         shared.filter_map(|(_, p)| p.parent().map(Path::to_owned)).collect();
-    folders.push(toolchain.sysroot.join("lib"));
+    folders.push(toolchain.runtime());
     folders.dedup();
     folders
 }
