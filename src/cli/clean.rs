@@ -6,6 +6,7 @@ use super::Error;
 use super::files;
 use super::lab;
 use super::surroundings::Surroundings;
+use super::terminal::say;
 use crate::{cells, session};
 
 /// Options of `parcell clean`.
@@ -27,7 +28,7 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
         }
     }
     let sessions = session::sweep_folders();
-    println!("{} freed; {sessions} folders of ended sessions removed", readable(freed));
+    say(format_args!("{} freed; {sessions} folders of ended sessions removed", readable(freed)));
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use super::kernelspec::{self, Kernelspec};
 use super::place::{Place, PlaceOptions};
 use super::prepare;
 use super::surroundings::Surroundings;
+use super::terminal::{remark, say};
 use crate::cells::Toolchain;
 
 /// Options of `parcell install`.
@@ -42,14 +43,14 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     let place = options.place.resolve(&around)?;
     let name = &options.place.name;
     install(&place, &around, name, &options.display_name, &options.env)?;
-    println!("kernelspec    {}", place.spec(name).display());
-    println!("program       {}", place.binary().display());
+    say(format_args!("kernelspec    {}", place.spec(name).display()));
+    say(format_args!("program       {}", place.binary().display()));
     let cells = place.cells.clone().unwrap_or_else(crate::cells::cache_root);
-    println!("cell library  {}", cells.display());
+    say(format_args!("cell library  {}", cells.display()));
     if place.cells.is_some() {
         warn_of_private_folders(&around);
     }
-    println!("Choose \"{}\" in JupyterLab, or run `jupyter lab`.", options.display_name);
+    say(format_args!("Choose \"{}\" in JupyterLab, or run `jupyter lab`.", options.display_name));
     Ok(())
 }
 
@@ -147,10 +148,10 @@ fn add_rust_source() {
     }
     let added = Command::new("rustup").args(["component", "add", "rust-src"]).status();
     if !added.is_ok_and(|s| s.success()) {
-        eprintln!(
+        remark(format_args!(
             "warning: the source of the standard library is missing, so completion does not know \
              it. `rustup component add rust-src`, or the distribution's package rust-src, adds it."
-        );
+        ));
     }
 }
 
@@ -158,11 +159,11 @@ fn add_rust_source() {
 fn warn_of_private_folders(around: &Surroundings) {
     let folders = RUST_FOLDERS.iter().filter_map(|(name, d)| around.rust_folder(name, d));
     for folder in folders.filter(|f| !reachable_by_others(f)) {
-        eprintln!(
+        remark(format_args!(
             "warning: other users cannot read {}: install Rust in a shared place and name it with \
              --env RUSTUP_HOME=… --env CARGO_HOME=…",
             folder.display()
-        );
+        ));
     }
 }
 

@@ -14,6 +14,7 @@ use super::Error;
 use super::files;
 use super::install;
 use super::surroundings::Surroundings;
+use super::terminal::{remark, say};
 
 /// Options of `parcell lab`.
 #[derive(Debug, clap::Args)]
@@ -111,7 +112,10 @@ fn notebooks(around: &Surroundings) -> Result<PathBuf, Error> {
     let copy = here.join("parcell-notebooks");
     let kept = write_notebooks(&NOTEBOOKS, &copy)?;
     if kept > 0 {
-        println!("{} holds {kept} changed notebooks; they stay as they are.", copy.display());
+        say(format_args!(
+            "{} holds {kept} changed notebooks; they stay as they are.",
+            copy.display()
+        ));
     }
     Ok(copy)
 }
@@ -172,7 +176,10 @@ fn environment(around: &Surroundings) -> Result<PathBuf, Error> {
 
 fn make_environment(folder: &Path) -> Result<(), Error> {
     check_python()?;
-    eprintln!("Making a private Python environment with JupyterLab in {}", folder.display());
+    remark(format_args!(
+        "Making a private Python environment with JupyterLab in {}",
+        folder.display()
+    ));
     let mut venv = Command::new("python3");
     step(venv.args(["-m", "venv"]).arg(folder), VENV_MISSING)?;
     let requirements = folder.join("requirements.txt");

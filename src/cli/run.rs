@@ -130,7 +130,7 @@ impl Player<'_> {
         let failure = match verdict {
             Verdict::Error(failure) if !timed_out => failure,
             Verdict::Ok { payload, .. } if !timed_out => {
-                payload.iter().filter_map(page).for_each(|text| println!("{text}"));
+                payload.iter().filter_map(page).for_each(terminal::say);
                 return Ok(());
             }
             _ => timeout_failure(self.options.timeout.unwrap_or_default()),

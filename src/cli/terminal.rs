@@ -83,6 +83,16 @@ fn write(to: &mut impl Write, text: &str) {
     let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
 }
 
+/// Prints a line of a command's own. A closed pipe is no failure.
+pub(super) fn say(line: impl std::fmt::Display) {
+    write(&mut std::io::stdout(), &format!("{line}\n"));
+}
+
+/// Prints a line that is not a result: a warning, or what is going on.
+pub(super) fn remark(line: impl std::fmt::Display) {
+    write(&mut std::io::stderr(), &format!("{line}\n"));
+}
+
 /// The plain text of a bundle, or which kinds it has instead.
 fn plain(bundle: &Bundle) -> String {
     if let Some(text) = bundle.get("text/plain") {

@@ -7,6 +7,7 @@ use super::files;
 use super::kernelspec;
 use super::place::{Place, PlaceOptions};
 use super::surroundings::Surroundings;
+use super::terminal::say;
 
 /// Options of `parcell uninstall`.
 #[derive(Debug, clap::Args)]
@@ -19,10 +20,12 @@ pub(super) struct Options {
 pub(super) fn run(options: &Options) -> Result<(), Error> {
     let place = options.place.resolve(&Surroundings::of_process())?;
     for path in uninstall(&place, &options.place.name)? {
-        println!("removed {}", path.display());
+        say(format_args!("removed {}", path.display()));
     }
     if place.cells.is_none() {
-        println!("The cell libraries in the cache stay; `parcell clean --all` removes them.");
+        say(format_args!(
+            "The cell libraries in the cache stay; `parcell clean --all` removes them."
+        ));
     }
     Ok(())
 }
