@@ -14,10 +14,11 @@ mod requests;
 mod tests;
 
 use std::io;
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
@@ -30,7 +31,10 @@ pub use outlet::{Outlet, Post, Publication};
 /// How long a subscriber of iopub may leave its messages unread before they are dropped for it.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the loop waits for what has reached the sockets; they answer in microseconds.
+/// Messages that a client sends together arrive closer together than this.
+const SETTLED: Duration = Duration::from_millis(15);
+
+/// How long the loop waits for what is pending, however much comes.
 const DRAIN_LIMIT: Duration = Duration::from_millis(200);
 
 /// Where requests come from and replies go to.
@@ -115,11 +119,13 @@ impl Connection {
         (Connection { incoming, outlet }, Peer { outgoing, replies, publications })
     }
 
-    /// Everything that has reached this process and was not taken yet. Blocks until the sockets
-    /// have been emptied, at most 0.2 s.
+    /// Everything that was sent up to now, as far as can be known: takes what has reached the
+    /// sockets, and what comes until nothing has come for [`SETTLED`]. Blocks at most 0.2 s.
     pub fn pending(&self) -> Vec<(Channel, Frames)> {
+        let until = Instant::now() + DRAIN_LIMIT;
         self.outlet.drain(DRAIN_LIMIT);
-        self.incoming.try_iter().collect()
+        let next = || self.incoming.recv_deadline(until.min(Instant::now() + SETTLED)).ok();
+        iter::from_fn(next).collect()
     }
 }
 
