@@ -2,6 +2,7 @@
 //! over a notebook file, tests over memory; engine, magics and driver know nothing else of them.
 
 use parcell_link::Bundle;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// Which of the two text streams.
@@ -108,7 +109,7 @@ pub struct Completions {
 }
 
 /// One offer.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
     /// The text that takes the place of `start..end`.
     pub text: String,

@@ -165,7 +165,8 @@ fn write_sources(source: &Path) -> Result<(), Error> {
         result?;
     }
     let manifest: toml::Table = MANIFEST.parse().expect("our own manifest is TOML");
-    let workspace = toml::Table::from_iter([("workspace".to_owned(), manifest["workspace"].clone())]);
+    let workspace =
+        toml::Table::from_iter([("workspace".to_owned(), manifest["workspace"].clone())]);
     write_if_changed(&source.join("Cargo.toml"), workspace.to_string().as_bytes())?;
     if !source.join("Cargo.lock").exists() {
         write_if_changed(&source.join("Cargo.lock"), LOCK.as_bytes())?;

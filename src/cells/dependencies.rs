@@ -89,7 +89,10 @@ impl Dependencies {
         let uses = |name: &String| format!("pub extern crate {};\n", name.replace('-', "_"));
         let source: String = self.crates.keys().map(uses).collect();
         write_if_changed(&folder.join("Cargo.toml"), manifest.as_bytes())?;
-        write_if_changed(&folder.join("lib.rs"), format!("pub extern crate parcell;\n{source}").as_bytes())?;
+        write_if_changed(
+            &folder.join("lib.rs"),
+            format!("pub extern crate parcell;\n{source}").as_bytes(),
+        )?;
         if !folder.join("Cargo.lock").exists() {
             let solved = fs::read(base.source.join("Cargo.lock"));
             write_if_changed(&folder.join("Cargo.lock"), &solved.unwrap_or(LOCK.into()))?;
@@ -116,7 +119,9 @@ impl Dependencies {
             let renamed = self.package_of(&name);
             let artifact = find(&renamed).or_else(|| self.by_package(&renamed, artifacts));
             let path = artifact.and_then(Artifact::linkable);
-            let path = path.ok_or_else(|| Error::Dependency(format!("`{name}` has no library that a cell could use")))?;
+            let path = path.ok_or_else(|| {
+                Error::Dependency(format!("`{name}` has no library that a cell could use"))
+            })?;
             library.crates.retain(|(other, _)| *other != name);
             library.crates.push((name, path));
         }
@@ -165,7 +170,8 @@ fn parse(line: &str, directory: &Path) -> Result<Vec<(String, Value)>, Error> {
     if !line.contains('=') {
         return local(&path).map(|d| vec![d]).map_err(wrong);
     }
-    let mut table: Table = line.parse().map_err(|e: toml::de::Error| wrong(e.message().to_owned()))?;
+    let mut table: Table =
+        line.parse().map_err(|e: toml::de::Error| wrong(e.message().to_owned()))?;
     for value in table.iter_mut().filter_map(|(_, v)| v.as_table_mut()) {
         if let Some(Value::String(path)) = value.get_mut("path") {
             *path = directory.join(&*path).display().to_string();
@@ -182,7 +188,10 @@ fn local(path: &Path) -> Result<(String, Value), String> {
     let name = manifest.get("package").and_then(|p| p.get("name")).and_then(Value::as_str);
     let name = name.ok_or_else(|| format!("{} names no package", path.display()))?;
     let path = path.canonicalize().map_err(|e| e.to_string())?.display().to_string();
-    Ok((name.to_owned(), Value::Table(Table::from_iter([("path".to_owned(), Value::String(path))]))))
+    Ok((
+        name.to_owned(),
+        Value::Table(Table::from_iter([("path".to_owned(), Value::String(path))])),
+    ))
 }
 
 /// Copies a tree by hard links (by contents where the file system allows no link): the dependency

@@ -34,7 +34,9 @@ pub struct Progress {
 #[non_exhaustive]
 pub enum Error {
     /// No usable compiler.
-    #[error("{program} was not found ({problem}); install Rust from https://rustup.rs, or set PATH")]
+    #[error(
+        "{program} was not found ({problem}); install Rust from https://rustup.rs, or set PATH"
+    )]
     NoToolchain {
         /// `rustc` or `cargo`.
         program: &'static str,

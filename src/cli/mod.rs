@@ -14,6 +14,7 @@ mod files;
 mod install;
 mod kernelspec;
 mod lab;
+mod magics;
 mod notebook;
 mod place;
 mod prepare;
@@ -49,9 +50,14 @@ enum Command {
     Doctor(doctor::Options),
     /// Remove left-over session folders and old cell libraries.
     Clean(clean::Options),
+    /// Print the table of magics as markdown.
+    Magics,
     /// Build the cell library now rather than in the first session.
     #[command(hide = true)]
     Prepare,
+    /// Answer the kernel's questions about source text.
+    #[command(hide = true)]
+    Analyst,
 }
 
 #[derive(Debug, clap::Args)]
@@ -71,6 +77,8 @@ impl Command {
             Command::Run(options) => run::run(&options),
             Command::Doctor(options) => doctor::run(&options),
             Command::Clean(options) => clean::run(&options),
+            Command::Magics => magics::run(),
+            Command::Analyst => crate::engine::analyst_server::serve().map_err(Error::Analyst),
             Command::Prepare => prepare::cells().map(drop),
         }
     }

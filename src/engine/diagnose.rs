@@ -39,28 +39,36 @@ pub(super) fn corrections(errors: &[Complaint], written: &Written) -> Vec<Correc
 
 fn correction(error: &Complaint, written: &Written) -> Option<Correction> {
     let code = error.code.as_ref().map(|c| c.code.as_str());
-    let purposes = error.spans.iter().filter_map(|s| {
-        let purpose = written.purposes.get(&(s.file_name.clone(), s.line_start))?;
-        Some((purpose, s.is_primary))
-    });
-    for (purpose, primary) in purposes {
-        let found = match (purpose, code) {
-            (Purpose::Return(name), Some("E0382")) if primary => Correction::Moved(name.clone()),
-            (Purpose::Keep(name), Some("E0382" | "E0381")) if primary => {
-                Correction::Consumed(name.clone())
-            }
-            (Purpose::Keep(name), Some(code)) if BORROWS.contains(&code) => {
-                Correction::Borrows(name.clone())
-            }
-            (Purpose::Keep(name), None) if error.message.contains("lifetime") => {
-                Correction::Borrows(name.clone())
-            }
-            (Purpose::Load(name), _) if primary => Correction::Unnameable(name.clone()),
-            _ => continue,
-        };
-        return Some(found);
+    let purpose = |s: &Span| written.purposes.get(&(s.file_name.clone(), s.line_start));
+    let lifetime = code.is_none() && error.message.contains("lifetime");
+    if lifetime || code.is_some_and(|c| BORROWS.contains(&c)) {
+        return borrower(error, written).map(Correction::Borrows);
     }
-    None
+    let primary = error.spans.iter().find(|s| s.is_primary).and_then(purpose)?;
+    match (primary, code) {
+        (Purpose::Return(name), Some("E0382")) => Some(Correction::Moved(name.clone())),
+        (Purpose::Keep(name), Some("E0382" | "E0381")) => Some(Correction::Consumed(name.clone())),
+        (Purpose::Load(name), _) => Some(Correction::Unnameable(name.clone())),
+        _ => None,
+    }
+}
+
+/// The new variable that borrows from another: the one whose keeping the borrow must outlive. The
+/// other, which rustc names too where both are kept, is only in its way.
+fn borrower(error: &Complaint, written: &Written) -> Option<String> {
+    let kept = |s: &&Span| {
+        let place = (s.file_name.clone(), s.line_start);
+        matches!(written.purposes.get(&place), Some(Purpose::Keep(_)))
+    };
+    let outlives = |s: &&Span| {
+        s.label.as_deref().is_some_and(|l| l.contains("requires") || l.contains("later used"))
+    };
+    let mut spans = error.spans.iter().filter(kept);
+    let span = spans.clone().find(outlives).or_else(|| spans.next())?;
+    match written.purposes.get(&(span.file_name.clone(), span.line_start)) {
+        Some(Purpose::Keep(name)) => Some(name.clone()),
+        _ => None,
+    }
 }
 
 /// The type of a variable, or why it has none that a later cell could write.

@@ -103,11 +103,7 @@ pub(super) fn write(folder: &Path, plan: &Plan<'_>, ask_types: bool) -> io::Resu
 }
 
 /// One file per cell that contributes items, everything else in it blanked out.
-fn write_items(
-    folder: &Path,
-    plan: &Plan<'_>,
-    written: &mut Written,
-) -> io::Result<Vec<String>> {
+fn write_items(folder: &Path, plan: &Plan<'_>, written: &mut Written) -> io::Result<Vec<String>> {
     let mut ranges: BTreeMap<&str, (&Arc<Source>, Vec<Range<usize>>)> = BTreeMap::new();
     for item in &plan.items {
         let own = Arc::ptr_eq(&item.source, plan.source);
@@ -160,14 +156,18 @@ fn write_body(
     let is_item = |at: usize| plan.parsed.items.iter().any(|i| i.range.contains(&at));
     let statements = blank_where(text, is_item);
     let (open, close) = if plan.parsed.awaits {
-        ("||->::std::result::Result<(),::parcell::rt::Failure>{::parcell::rt::block_on(async{", "Ok(())})}")
+        (
+            "||->::std::result::Result<(),::parcell::rt::Failure>{::parcell::rt::block_on(async{",
+            "Ok(())})}",
+        )
     } else {
         ("||->::std::result::Result<(),::parcell::rt::Failure>{", "Ok(())}")
     };
     let mut insertions = vec![(0, open.to_owned())];
     if let Some(tail) = plan.parsed.tail.as_ref().filter(|_| plan.show_value) {
         insertions.push((tail.start, "match (".to_owned()));
-        insertions.push((tail.end, ") { ref value => ::parcell::__show_result!(value) }".to_owned()));
+        insertions
+            .push((tail.end, ") { ref value => ::parcell::__show_result!(value) }".to_owned()));
     } else if let Some(tail) = &plan.parsed.tail {
         insertions.push((tail.start, "let _ = (".to_owned()));
         insertions.push((tail.end, ");".to_owned()));
@@ -182,7 +182,8 @@ fn write_body(
     body += &statements[done..];
     body += "\n;\n";
     let file = format!("body/{}", plan.source.name);
-    for name in &plan.keeps {
+    // Last bound first: what borrows is then kept before what it borrows from moves away.
+    for name in plan.keeps.iter().rev() {
         let line = body.matches('\n').count() + 1;
         written.purposes.insert((file.clone(), line), Purpose::Keep(name.clone()));
         if ask_types {
@@ -213,7 +214,9 @@ fn write_root(
     let earlier = |i: &&&SessionItem| i.item.kind == "use" && !Arc::ptr_eq(&i.source, plan.source);
     lines.extend(plan.items.iter().filter(earlier).map(|i| i.item.text.clone()));
     lines.extend(includes.iter().map(|file| format!("include!({file:?});")));
-    lines.push(format!("#[unsafe(no_mangle)] pub extern \"C\" fn {SYMBOL}() {{ ::parcell::rt::enter(|| {{"));
+    lines.push(format!(
+        "#[unsafe(no_mangle)] pub extern \"C\" fn {SYMBOL}() {{ ::parcell::rt::enter(|| {{"
+    ));
     for Variable { name, type_name, mutable } in &plan.loads {
         let mutability = if *mutable { "mut " } else { "" };
         lines.push(format!(

@@ -33,10 +33,9 @@ impl Items {
         let replaced = |old: &SessionItem| items.iter().any(|new| new.key.replaces(&old.item.key));
         let mut all: Vec<SessionItem> =
             self.all.iter().filter(|old| !replaced(old)).cloned().collect();
-        all.extend(items.iter().map(|item| SessionItem {
-            item: item.clone(),
-            source: Arc::clone(source),
-        }));
+        all.extend(
+            items.iter().map(|item| SessionItem { item: item.clone(), source: Arc::clone(source) }),
+        );
         Items { all }
     }
 
@@ -130,6 +129,15 @@ impl Items {
         }
     }
 
+    /// Source of the named items.
+    pub(super) fn sources(&self) -> Vec<(String, String)> {
+        let source = |i: &SessionItem| match &i.item.key {
+            Key::Named(_, name) => Some((name.clone(), i.item.text.clone())),
+            Key::Use(_) | Key::Impl(..) | Key::Text(_) => None,
+        };
+        self.all.iter().filter_map(source).collect()
+    }
+
     /// Names and kinds of the named items, sorted.
     pub(super) fn names(&self) -> Vec<(String, &'static str)> {
         let name = |i: &SessionItem| match &i.item.key {
@@ -180,15 +188,26 @@ mod tests {
 
     #[test]
     fn a_method_reaches_its_trait_and_the_impls() {
-        let cells = ["trait Twice { fn twice(&self) -> i32; }", "impl Twice for i32 { fn twice(&self) -> i32 { 2 * self } }"];
+        let cells = [
+            "trait Twice { fn twice(&self) -> i32; }",
+            "impl Twice for i32 { fn twice(&self) -> i32 { 2 * self } }",
+        ];
         assert_eq!(reached(&cells, &["twice"]).len(), 2);
         assert_eq!(reached(&cells, &["i32"]), [""; 0]);
     }
 
     #[test]
     fn inherent_impls_are_replaced_by_those_with_a_common_method() {
-        let cells = ["struct P;", "impl P { fn a() {} }", "impl P { fn b() {} }", "impl P { fn a() { 1; } }"];
-        assert_eq!(reached(&cells, &["P"]), ["struct P;", "impl P { fn b() {} }", "impl P { fn a() { 1; } }"]);
+        let cells = [
+            "struct P;",
+            "impl P { fn a() {} }",
+            "impl P { fn b() {} }",
+            "impl P { fn a() { 1; } }",
+        ];
+        assert_eq!(
+            reached(&cells, &["P"]),
+            ["struct P;", "impl P { fn b() {} }", "impl P { fn a() { 1; } }"]
+        );
     }
 
     #[test]

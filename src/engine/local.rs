@@ -13,7 +13,7 @@ use super::diagnose::{self, Correction, Found};
 use super::generate::{self, Plan, SYMBOL, Written};
 use super::items::{Items, Source};
 use super::parse::{Binding, Parsed, count_mentions, parse};
-use super::rustc::{Complaint, Compilers, MODULE, Rustc, Stop};
+use super::rustc::{Compilers, Complaint, MODULE, Rustc, Stop};
 use super::{Engine, Evaluation, Outline, Run, Runner, Variable};
 use crate::cells::{Library, Toolchain};
 use crate::stage::{Cell, Failure};
@@ -200,6 +200,10 @@ impl LocalEngine {
         for name in draft.moved.iter().chain(&draft.dropped) {
             self.variables.remove(name);
         }
+        for name in &draft.moved {
+            let why = format!("was moved away by {}", draft.source.name);
+            self.unkept.insert(name.clone(), why);
+        }
         for item in draft.items.names() {
             self.unkept.remove(&item.0);
         }
@@ -221,6 +225,13 @@ impl LocalEngine {
                 }
             }
         }
+        if *outcome != Outcome::Finished {
+            let new = draft.keeps.iter().filter(|k| !self.variables.contains_key(*k));
+            for name in new {
+                let why = format!("was not kept: {} did not finish", draft.source.name);
+                self.unkept.insert(name.clone(), why);
+            }
+        }
         self.items = draft.items;
         dropped
     }
@@ -240,9 +251,10 @@ impl LocalEngine {
             Outcome::Interrupted => {
                 Some(Failure::new("Interrupted", "the cell was interrupted; variables are kept"))
             }
-            Outcome::NotLoaded { message } => {
-                Some(Failure::new("LoadError", format!("the compiled cell cannot be loaded: {message}")))
-            }
+            Outcome::NotLoaded { message } => Some(Failure::new(
+                "LoadError",
+                format!("the compiled cell cannot be loaded: {message}"),
+            )),
         }
     }
 
@@ -302,10 +314,12 @@ impl Draft {
         }
         match self.types.get(&binding.name) {
             Some(Found::Type(name)) => Ok(name.clone()),
-            Some(Found::Closure) => Err("was not kept by the cell that bound it: a closure has no \
+            Some(Found::Closure) => {
+                Err("was not kept by the cell that bound it: a closure has no \
                 type that a later cell could write. Make it a `fn`, or box it: `let f: Box<dyn \
                 Fn(i32) -> i32> = Box::new(…)`"
-                .to_owned()),
+                    .to_owned())
+            }
             Some(Found::Opaque(name)) => Err(format!(
                 "was not kept by the cell that bound it: no later cell can write its type `{name}`. \
                  Collect it into a `Vec`, or box it as `Box<dyn …>`"
@@ -397,6 +411,7 @@ impl Engine for LocalEngine {
             items: texts.join("\n"),
             variables: self.variables(),
             names: self.items.names(),
+            sources: self.items.sources(),
             dependencies: Vec::new(),
         })
     }

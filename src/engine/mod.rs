@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use parcell_link::{Bundle, Outcome};
 
-pub use analyst::Analyst;
+pub use analyst::{Analyst, server as analyst_server};
 pub use completeness::completeness;
 pub use local::LocalEngine;
 pub use rustc::Compilers;
@@ -99,6 +99,8 @@ pub struct Outline {
     pub variables: Vec<Variable>,
     /// Names of the items.
     pub names: Vec<(String, &'static str)>,
+    /// Source of the items, by name.
+    pub sources: Vec<(String, String)>,
     /// `:dep` lines.
     pub dependencies: Vec<String>,
 }

@@ -270,9 +270,7 @@ fn describe(node: &Item, code: &str) -> Vec<ParsedItem> {
         Item::Union(i) => named(Space::Type, &i.ident, "union"),
         Item::Type(i) => named(Space::Type, &i.ident, "type"),
         Item::Mod(i) => named(Space::Type, &i.ident, "module"),
-        Item::Macro(syn::ItemMacro { ident: Some(name), .. }) => {
-            named(Space::Macro, name, "macro")
-        }
+        Item::Macro(syn::ItemMacro { ident: Some(name), .. }) => named(Space::Macro, name, "macro"),
         Item::Trait(i) => {
             let name = i.ident.to_string();
             let reached_by = std::iter::once(name.clone()).chain(members(i)).collect();
@@ -428,7 +426,10 @@ mod tests {
     fn a_use_is_split_into_its_names() {
         let parsed = parse("use std::{fmt::{self, Write as _}, collections::*};").unwrap();
         let texts: Vec<&str> = parsed.items.iter().map(|i| i.text.trim()).collect();
-        assert_eq!(texts, ["use std::fmt;", "use std::fmt::Write as _;", "use std::collections::*;"]);
+        assert_eq!(
+            texts,
+            ["use std::fmt;", "use std::fmt::Write as _;", "use std::collections::*;"]
+        );
     }
 
     #[test]

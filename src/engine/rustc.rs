@@ -19,7 +19,6 @@ pub(super) struct Complaint {
     pub(super) level: String,
     pub(super) spans: Vec<Span>,
     pub(super) children: Vec<Complaint>,
-    pub(super) rendered: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -199,7 +198,10 @@ impl Call {
         let errors: Vec<Complaint> = complaints.filter(is_error).collect();
         if !output.status.success() && errors.is_empty() {
             let said = if text.trim().is_empty() { "nothing" } else { text.trim() };
-            return Err(Stop::Failed(format!("rustc ended with {} and said: {said}", output.status)));
+            return Err(Stop::Failed(format!(
+                "rustc ended with {} and said: {said}",
+                output.status
+            )));
         }
         Ok(errors)
     }

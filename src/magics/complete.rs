@@ -207,7 +207,7 @@ mod tests {
         ] {
             assert_eq!(names(code), None, "{code}");
         }
-        assert_eq!(names("%timeit -n|"), None);
+        assert_eq!(names("%timeit -n|"), found("-n", &[]));
     }
 
     #[test]

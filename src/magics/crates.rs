@@ -91,7 +91,6 @@ impl Magic for Opt {
 #[cfg(test)]
 mod tests {
     use super::super::double::{Double, usage_of};
-    use super::*;
 
     fn calls(cell: &str) -> Vec<String> {
         let mut desk = Double::default();
@@ -113,7 +112,7 @@ mod tests {
     fn lines_below_each_other_are_built_together() {
         assert_eq!(calls(":dep a = \"1\"\n:dep b\n// and\n%dep c d"), ["dep a = \"1\"|b|c|d"]);
         assert_eq!(calls("%%dep\na = \"1\"\n\n# why\nb"), ["dep a = \"1\"|b"]);
-        assert_eq!(calls(":dep a\nf();\n:dep b"), ["dep a", "rust      \nf();\n      ", "dep b"]);
+        assert_eq!(calls(":dep a\nf();\n:dep b"), ["dep a", "rust       \nf();\n      ", "dep b"]);
         assert_eq!(calls("%dep a \\\n  b"), ["dep a|b"]);
     }
 
@@ -131,7 +130,7 @@ mod tests {
     fn wrong_crates_fail() {
         assert!(usage_of("%dep 'a").contains("quote"));
         assert!(usage_of("%%dep\n# none\n").contains("no crate is named"));
-        let mut desk = Double { broken: true, ..Double::default() };
+        let mut desk = Double::broken();
         assert_eq!(desk.magic("%dep a").unwrap_err().name, "Broken");
     }
 
@@ -143,7 +142,7 @@ mod tests {
         assert_eq!(desk.calls(), ["opt 0"]);
         assert_eq!(desk.stdout(), "optimisation level 0\noptimisation level 0\n");
         assert!(usage_of("%opt 1 2").contains("here are 2"));
-        let mut desk = Double { broken: true, ..Double::default() };
+        let mut desk = Double::broken();
         assert_eq!(desk.magic("%opt 9").unwrap_err().name, "Broken");
     }
 }

@@ -24,12 +24,12 @@ impl Stage for Memory {
     }
 }
 
-/// The desk. With `broken` everything that can fail does.
+/// The desk.
 #[derive(Debug)]
 pub(super) struct Double {
     pub(super) variables: Vec<(&'static str, &'static str, bool)>,
     pub(super) items: Vec<(&'static str, &'static str)>,
-    pub(super) broken: bool,
+    broken: bool,
     pub(super) directory: PathBuf,
     pub(super) pages: Vec<Bundle>,
     environment: Vec<(String, String)>,
@@ -68,6 +68,11 @@ pub(super) fn usage_of(cell: &str) -> String {
 }
 
 impl Double {
+    /// A desk at which everything fails that can.
+    pub(super) fn broken() -> Double {
+        Double { broken: true, ..Double::default() }
+    }
+
     /// Runs a cell, as a session does.
     pub(super) fn magic(&mut self, cell: &str) -> Result<(), Failure> {
         run_source(self, cell).map(drop)

@@ -216,7 +216,8 @@ mod tests {
         for (name, text) in files {
             fs::write(folder.path().join(name), text).unwrap();
         }
-        let desk = Double { directory: folder.path().to_owned(), ..Double::default() };
+        let mut desk = Double::default();
+        folder.path().clone_into(&mut desk.directory);
         (folder, desk)
     }
 

@@ -214,14 +214,12 @@ impl Magic for Restart {
 #[cfg(test)]
 mod tests {
     use super::super::double::{Double, usage_of};
-    use super::*;
 
     fn full() -> Double {
-        Double {
-            variables: vec![("count", "usize", false), ("v", "Vec<f64>", true)],
-            items: vec![("Point", "struct"), ("area", "fn"), ("slow", "fn")],
-            ..Double::default()
-        }
+        let mut desk = Double::default();
+        desk.variables = vec![("count", "usize", false), ("v", "Vec<f64>", true)];
+        desk.items = vec![("Point", "struct"), ("area", "fn"), ("slow", "fn")];
+        desk
     }
 
     #[test]
@@ -255,7 +253,7 @@ mod tests {
         desk.magic("%forget v, count").unwrap();
         assert_eq!(desk.calls(), ["forget v count"]);
         assert!(usage_of("%forget").contains("no variable is named"));
-        let mut desk = Double { broken: true, ..Double::default() };
+        let mut desk = Double::broken();
         assert_eq!(desk.magic("%del v").unwrap_err().name, "Broken");
     }
 
@@ -277,7 +275,7 @@ mod tests {
         desk.magic(":restart").unwrap();
         assert_eq!(desk.calls(), ["restart"]);
         assert!(desk.stdout().contains("lost: 2 variables (count, v)"));
-        let mut desk = Double { broken: true, ..Double::default() };
+        let mut desk = Double::broken();
         assert_eq!(desk.magic("%restart").unwrap_err().name, "Broken");
         assert_eq!(desk.stdout(), "");
         assert!(usage_of("%restart now").contains("takes no arguments"));

@@ -245,7 +245,7 @@ mod tests {
         }
         assert!(usage_of("%env NOT_THERE").contains("no variable `NOT_THERE`"));
         assert!(usage_of("%env -u NOT_THERE").contains("no variable"));
-        let mut desk = Double { broken: true, ..Double::default() };
+        let mut desk = Double::broken();
         assert_eq!(desk.magic("%env A=1").unwrap_err().name, "Broken");
     }
 
@@ -266,7 +266,7 @@ mod tests {
         assert!(usage_of("%cd -").contains("no previous"));
         assert!(usage_of("%cd a b").contains("here are 2"));
         assert!(usage_of("%pwd x").contains("takes no arguments"));
-        let mut desk = Double { broken: true, ..Double::default() };
+        let mut desk = Double::broken();
         assert_eq!(desk.magic("%cd nowhere").unwrap_err().name, "Broken");
     }
 
@@ -276,7 +276,7 @@ mod tests {
         desk.magic("!echo 'a  b' \\\n  c | wc;").unwrap();
         assert_eq!(desk.calls(), ["shell echo 'a  b' \\\n  c | wc;"]);
         assert!(usage_of("%system").contains("no command"));
-        let mut desk = Double { broken: true, ..Double::default() };
+        let mut desk = Double::broken();
         assert_eq!(desk.magic("!false").unwrap_err().name, "Broken");
     }
 }

@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn the_desks_failure_is_passed_on() {
-        let mut desk = Double { broken: true, ..Double::default() };
+        let mut desk = Double::broken();
         assert_eq!(desk.magic("%threads 2").unwrap_err().name, "Broken");
         assert_eq!(desk.stdout(), "");
     }

@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_failure_tells_no_time() {
-        let mut desk = Double { broken: true, ..Double::default() };
+        let mut desk = Double::broken();
         assert_eq!(desk.magic("%time f()").unwrap_err().name, "Broken");
         assert_eq!(desk.magic("%timeit f()").unwrap_err().name, "Broken");
         assert_eq!(desk.stdout(), "");

@@ -184,7 +184,9 @@ impl Desk for CellDesk<'_> {
         self.session.remote.enter(Phase::Between);
         match (interrupts, status.success()) {
             (0, true) => Ok(()),
-            (0, false) => Err(Failure::new("ShellError", format!("`{command}` ended with {status}"))),
+            (0, false) => {
+                Err(Failure::new("ShellError", format!("`{command}` ended with {status}")))
+            }
             _ => Err(Failure::new("Interrupted", format!("`{command}` was interrupted"))),
         }
     }

@@ -54,9 +54,9 @@ impl Driver {
         let (ours, theirs) = UnixStream::pair()?;
         let secret = uuid::Uuid::new_v4().simple().to_string();
         let mut command = command(setting, &theirs, &secret);
-        let mut child = command.spawn().map_err(|e| {
-            io::Error::new(e.kind(), format!("{}: {e}", setting.program.display()))
-        })?;
+        let mut child = command
+            .spawn()
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", setting.program.display())))?;
         drop(theirs);
         let routing = Routing::new(stage);
         let mark = Arc::new(Mark::new(&secret));

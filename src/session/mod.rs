@@ -23,8 +23,8 @@ use crate::magics::{self, Part, Timing};
 use crate::stage::{Cell, Failure, Output, Stage, Stream, Verdict};
 use desk::CellDesk;
 use driver::{Driver, Ran, Setting};
-pub use remote::Remote;
 use remote::Phase;
+pub use remote::Remote;
 use start::Starting;
 pub use sys::die_with_parent;
 
@@ -232,15 +232,16 @@ impl Session {
 
     fn evaluate(&mut self, cell: &Cell, code: &str, stage: &Arc<dyn Stage>) -> Value {
         let catcher = Arc::new(desk::ResultCatcher::new(Arc::clone(stage)));
-        let expression =
-            Cell { code: code.to_owned(), count: cell.count, ..Cell::default() };
+        let expression = Cell { code: code.to_owned(), count: cell.count, ..Cell::default() };
         let outcome = self.run_rust(&expression, &(Arc::clone(&catcher) as Arc<dyn Stage>));
         if let Some(ready) = &self.ready {
             ready.driver.redirect(Arc::clone(stage));
         }
         match outcome {
             Ok(_) => catcher.value(),
-            Err(f) => json!({"status": "error", "ename": f.name, "evalue": f.value, "traceback": f.traceback}),
+            Err(f) => {
+                json!({"status": "error", "ename": f.name, "evalue": f.value, "traceback": f.traceback})
+            }
         }
     }
 }

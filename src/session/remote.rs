@@ -111,6 +111,7 @@ impl Remote {
     pub(super) fn keep_folder(&self, folder: Folder) {
         let mut kept = self.shared.folder.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_closed() {
+            self.shared.analyst.work_in(folder.path());
             *kept = Some(folder);
         }
     }
@@ -164,6 +165,7 @@ impl Remote {
             return;
         }
         self.shared.compilers.cancel();
+        self.shared.analyst.close();
         if let Phase::Shell { group, .. } = *self.phase() {
             driver::end_group(group);
         }

@@ -89,9 +89,7 @@ impl Routing {
     }
 
     fn pass(&self, stream: Stream, mark: u64) {
-        let unknown = |state: &mut State| {
-            !state.driver_is_gone && !state.marks.contains_key(&mark)
-        };
+        let unknown = |state: &mut State| !state.driver_is_gone && !state.marks.contains_key(&mark);
         let guard = self.changed.wait_while(self.lock(), unknown);
         let mut state = guard.unwrap_or_else(PoisonError::into_inner);
         match state.marks.get(&mark).cloned() {
@@ -141,12 +139,7 @@ fn output_of(publication: Publication) -> Output {
 }
 
 /// Reads one stream to its end. Runs on a thread of its own.
-pub(super) fn follow(
-    stream: Stream,
-    mut pipe: impl Read + AsFd,
-    mark: &Mark,
-    routing: &Routing,
-) {
+pub(super) fn follow(stream: Stream, mut pipe: impl Read + AsFd, mark: &Mark, routing: &Routing) {
     let mut text = Text { stream, routing, mark, pending: Vec::new(), since: Instant::now() };
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -308,10 +301,13 @@ mod tests {
             }
         });
         assert!(outputs.len() < 200, "{} messages", outputs.len());
-        let all: String = outputs.iter().map(|o| match o {
-            Output::Text(_, t) => t.as_str(),
-            other => panic!("{other:?}"),
-        }).collect();
+        let all: String = outputs
+            .iter()
+            .map(|o| match o {
+                Output::Text(_, t) => t.as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
         assert_eq!(all.lines().count(), 20_000);
     }
 
@@ -322,10 +318,13 @@ mod tests {
             std::thread::sleep(3 * JOIN);
             pipe.write_all(&[0xa9, b'\n']).unwrap();
         });
-        let all: String = outputs.iter().map(|o| match o {
-            Output::Text(_, t) => t.as_str(),
-            other => panic!("{other:?}"),
-        }).collect();
+        let all: String = outputs
+            .iter()
+            .map(|o| match o {
+                Output::Text(_, t) => t.as_str(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
         assert_eq!(all, "a\u{fffd}bé\n");
     }
 }

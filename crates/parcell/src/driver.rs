@@ -135,7 +135,10 @@ fn on_interrupt() {
 fn start_cell_thread(n: usize, orders: Receiver<Order>) {
     spawn(CELL_THREAD, move || {
         let pool = threads::Pool::attach_current(n);
-        let problem = pool.as_ref().err().map(ToString::to_string);
+        let problem = match &pool {
+            Ok(pool) => pool.shortage().map(ToString::to_string),
+            Err(refused) => Some(refused.to_string()),
+        };
         let threads = threads::nthreads();
         static READY: std::sync::Once = std::sync::Once::new();
         if READY.is_completed() {
@@ -176,6 +179,7 @@ fn run_cell(cell: u64, module: &str, symbol: &str) {
         Ok(rt::Ended { outcome, time }) => (outcome, time),
         Err(message) => (Outcome::NotLoaded { message }, Duration::ZERO),
     };
+    threads::finish_spawned();
     BUSY.store(false, Ordering::Relaxed);
     let mark = link::close_streams();
     let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);

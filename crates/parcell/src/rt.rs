@@ -154,7 +154,8 @@ pub(crate) fn on_panic(info: &PanicHookInfo<'_>) {
     if name == crate::driver::CELL_THREAD || rayon::current_thread_index().is_some() {
         return noticed().push(panic);
     }
-    let Panic { message, file, line, column, .. } = panic;
+    // Columns are those of the generated line; only the kernel could translate them.
+    let Panic { message, file, line, .. } = panic;
     let file = file.rsplit_once("In[").map_or(file.clone(), |(_, cell)| format!("In[{cell}"));
-    eprintln!("thread '{name}' panicked at {file}:{line}:{column}:\n{message}");
+    eprintln!("thread '{name}' panicked at {file}:{line}:\n{message}");
 }

@@ -72,7 +72,10 @@ pub unsafe fn take<T>(name: &str) -> T {
     if slot.layout != Layout::new::<T>() || slot.type_name != type_name::<T>() {
         let kept = slot.type_name;
         drop(all);
-        panic!("variable `{name}` was kept as `{kept}`, but this cell wants `{}`", type_name::<T>());
+        panic!(
+            "variable `{name}` was kept as `{kept}`, but this cell wants `{}`",
+            type_name::<T>()
+        );
     }
     let slot = all.remove(name).expect("found just above, under the same lock");
     let value = slot.value.cast::<T>();
