@@ -10,6 +10,7 @@ use include_dir::{Dir, DirEntry, include_dir};
 use nix::fcntl::{Flock, FlockArg};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
+use toml::Table;
 
 use super::{Error, FLAGS, Library, Progress, Toolchain, roots};
 
@@ -17,7 +18,7 @@ static PARCELL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell");
 static LINK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell-link");
 static MACROS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell-macros");
 const MANIFEST: &str = include_str!("../../Cargo.toml");
-pub(super) const LOCK: &str = include_str!("../../Cargo.lock");
+const LOCK: &str = include_str!("../../Cargo.lock");
 
 /// Crates that cells can name without `:dep`.
 const CRATES: [&str; 7] = ["parcell", "rayon", "ndarray", "serde", "rand", "num_complex", "tokio"];
@@ -52,6 +53,7 @@ fn key(toolchain: &Toolchain) -> String {
     hash.update(library_flags(toolchain));
     hash.update(MANIFEST);
     hash.update(LOCK);
+    hash.update(DRIVER);
     hash.update(processor_features());
     for dir in [&PARCELL, &LINK, &MACROS] {
         each_file(dir, &mut |path, contents| {
@@ -108,23 +110,14 @@ fn build(
     }
     let source = folder.join("src");
     write_sources(&source)?;
-    let what = "the cell library";
-    let cargo = Cargo { toolchain, folder: &source, target: folder.join("target"), what };
-    let artifacts = cargo.build(&["--package", "parcell"], &[], progress)?;
-    let missing = |name: &str| Error::Build {
-        what: what.to_owned(),
-        log: format!("cargo did not say where crate {name} is"),
-    };
-    let file = |name: &&str| {
-        let found = artifacts.iter().find(|a| a.name == **name);
-        let path = found.and_then(Artifact::linkable).ok_or_else(|| missing(name))?;
-        Ok(((*name).to_owned(), path))
-    };
-    let driver = artifacts.iter().find_map(|a| a.executable.clone());
+    let crates = Table::new();
+    let package = Package { folder, source: &source, crates: &crates, what: "the cell library" };
+    let built = package.build(toolchain, &[], progress)?;
+    let crates = CRATES.iter().map(|name| Ok(((*name).to_owned(), built.file(name)?)));
     let library = Library {
-        driver: driver.ok_or_else(|| missing("parcell-driver"))?,
-        crates: CRATES.iter().map(file).collect::<Result<_, Error>>()?,
-        search: cargo.search(),
+        driver: built.driver()?,
+        crates: crates.collect::<Result<_, Error>>()?,
+        search: built.search.clone(),
         linked: vec!["parcell".to_owned()],
         source,
         identity: folder.display().to_string(),
@@ -164,13 +157,9 @@ fn write_sources(source: &Path) -> Result<(), Error> {
         });
         result?;
     }
-    let manifest: toml::Table = MANIFEST.parse().expect("our own manifest is TOML");
-    let workspace =
-        toml::Table::from_iter([("workspace".to_owned(), manifest["workspace"].clone())]);
+    let manifest: Table = MANIFEST.parse().expect("our own manifest is TOML");
+    let workspace = Table::from_iter([("workspace".to_owned(), manifest["workspace"].clone())]);
     write_if_changed(&source.join("Cargo.toml"), workspace.to_string().as_bytes())?;
-    if !source.join("Cargo.lock").exists() {
-        write_if_changed(&source.join("Cargo.lock"), LOCK.as_bytes())?;
-    }
     Ok(())
 }
 
@@ -223,70 +212,129 @@ impl Artifact {
     }
 }
 
-/// A call of cargo with the flags of cells.
-pub(super) struct Cargo<'a> {
-    pub(super) toolchain: &'a Toolchain,
+/// The package that cargo builds: the driver, and the crates that a notebook asked for in one
+/// shared object. The cell library alone is the case without such crates, so that both builds
+/// compile it in the same way and the second finds it done.
+pub(super) struct Package<'a> {
+    /// Holds the package (`cells/`) and what comes of it (`target/`).
     pub(super) folder: &'a Path,
-    pub(super) target: PathBuf,
+    /// The sources of the cell library.
+    pub(super) source: &'a Path,
+    /// Crates to add, as in a `Cargo.toml`.
+    pub(super) crates: &'a Table,
+    /// What progress and errors call it.
     pub(super) what: &'a str,
 }
 
-impl Cargo<'_> {
+/// What cargo built.
+pub(super) struct Built {
+    pub(super) artifacts: Vec<Artifact>,
     /// Where rustc finds indirect dependencies and procedural macros.
-    pub(super) fn search(&self) -> Vec<PathBuf> {
-        let target = self.target.join(&self.toolchain.host);
-        vec![target.join("release/deps"), self.target.join("release/deps")]
+    pub(super) search: Vec<PathBuf>,
+    what: String,
+}
+
+impl Built {
+    /// The file that rustc links for a crate.
+    pub(super) fn file(&self, name: &str) -> Result<PathBuf, Error> {
+        let found = self.artifacts.iter().find(|a| a.name == name && a.linkable().is_some());
+        found.and_then(Artifact::linkable).ok_or_else(|| self.missing(name))
     }
 
-    /// Builds, telling of each crate.
+    pub(super) fn driver(&self) -> Result<PathBuf, Error> {
+        let found = self.artifacts.iter().find_map(|a| a.executable.clone());
+        found.ok_or_else(|| self.missing("parcell-driver"))
+    }
+
+    fn missing(&self, name: &str) -> Error {
+        let log = format!("cargo did not say where {name} is");
+        Error::Build { what: self.what.clone(), log }
+    }
+}
+
+const DRIVER: &str = "fn main() -> std::process::ExitCode {\n    parcell::driver::run()\n}\n";
+
+impl Package<'_> {
+    /// Writes the package and builds it, telling of each crate.
     pub(super) fn build(
         &self,
-        arguments: &[&str],
+        toolchain: &Toolchain,
         environment: &[(String, String)],
         progress: &mut dyn FnMut(Progress),
-    ) -> Result<Vec<Artifact>, Error> {
-        let mut command = Command::new(&self.toolchain.cargo);
-        command
-            .args(["build", "--release", "--message-format=json-render-diagnostics"])
-            .args(["--target", &self.toolchain.host])
-            .args(arguments)
-            .current_dir(self.folder)
-            .env("CARGO_TARGET_DIR", &self.target)
-            .env("RUSTC", &self.toolchain.rustc)
-            .env("CARGO_ENCODED_RUSTFLAGS", library_flags(self.toolchain))
-            .env_remove("RUSTFLAGS")
-            .env_remove("RUSTC_WRAPPER")
-            .env_remove("CARGO_BUILD_BUILD_DIR")
-            .envs(environment.iter().map(|(k, v)| (k, v)))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        crate::session::die_with_parent(&mut command);
-        let mut child = command.spawn().map_err(Error::file(&self.toolchain.cargo))?;
+    ) -> Result<Built, Error> {
+        self.write()?;
+        let target = self.folder.join("target");
+        let mut command = self.command(toolchain, &target);
+        command.envs(environment.iter().map(|(k, v)| (k, v)));
+        let mut child = command.spawn().map_err(Error::file(&toolchain.cargo))?;
         let stderr = child.stderr.take().expect("piped");
         let log = std::thread::spawn(move || read_all(stderr));
         let stdout = child.stdout.take().expect("piped");
         let artifacts = self.follow(BufReader::new(stdout), progress);
-        let status = child.wait().map_err(Error::file(&self.toolchain.cargo))?;
+        let status = child.wait().map_err(Error::file(&toolchain.cargo))?;
         let log = log.join().unwrap_or_default();
         if !status.success() {
             return Err(Error::Build { what: self.what.to_owned(), log });
         }
-        Ok(artifacts)
+        let folder = target.join(&toolchain.host);
+        let search = vec![folder.join("release/deps"), target.join("release/deps")];
+        Ok(Built { artifacts, search, what: self.what.to_owned() })
+    }
+
+    fn write(&self) -> Result<(), Error> {
+        let path = self.source.join("crates/parcell").display().to_string();
+        let mut crates = self.crates.clone();
+        let parcell = Table::from_iter([("path".to_owned(), toml::Value::String(path))]);
+        crates.insert("parcell".to_owned(), toml::Value::Table(parcell));
+        let uses = |name: &String| format!("pub extern crate {};\n", name.replace('-', "_"));
+        let source: String = crates.keys().map(uses).collect();
+        let manifest = format!(
+            "[package]\nname = \"cell_deps\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
+             [lib]\ncrate-type = [\"dylib\"]\npath = \"lib.rs\"\n\
+             [[bin]]\nname = \"parcell-driver\"\npath = \"driver.rs\"\n[workspace]\n{}",
+            Table::from_iter([("dependencies".to_owned(), toml::Value::Table(crates))])
+        );
+        let cells = self.folder.join("cells");
+        write_if_changed(&cells.join("Cargo.toml"), manifest.as_bytes())?;
+        write_if_changed(&cells.join("lib.rs"), source.as_bytes())?;
+        write_if_changed(&cells.join("driver.rs"), DRIVER.as_bytes())?;
+        if !cells.join("Cargo.lock").exists() {
+            let solved = self.source.with_file_name("cells").join("Cargo.lock");
+            let solved = fs::read(solved).unwrap_or_else(|_| LOCK.into());
+            write_if_changed(&cells.join("Cargo.lock"), &solved)?;
+        }
+        Ok(())
+    }
+
+    fn command(&self, toolchain: &Toolchain, target: &Path) -> Command {
+        let mut command = Command::new(&toolchain.cargo);
+        command
+            .args(["build", "--release", "--message-format=json-render-diagnostics"])
+            .args(["--target", &toolchain.host])
+            .current_dir(self.folder.join("cells"))
+            .env("CARGO_TARGET_DIR", target)
+            .env("RUSTC", &toolchain.rustc)
+            .env("CARGO_ENCODED_RUSTFLAGS", library_flags(toolchain))
+            .env_remove("RUSTFLAGS")
+            .env_remove("RUSTC_WRAPPER")
+            .env_remove("CARGO_BUILD_BUILD_DIR")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        crate::session::die_with_parent(&mut command);
+        command
     }
 
     fn follow(&self, out: impl BufRead, progress: &mut dyn FnMut(Progress)) -> Vec<Artifact> {
         // Cargo leaves in the lock file what this build needs; it has written it by the first line.
-        let packages = || {
-            let lock = fs::read_to_string(self.folder.join("Cargo.lock")).unwrap_or_default();
-            lock.matches("[[package]]").count()
-        };
+        let lock = self.folder.join("cells/Cargo.lock");
+        let packages =
+            || fs::read_to_string(&lock).unwrap_or_default().matches("[[package]]").count();
         let mut artifacts = Vec::new();
         for line in out.lines().map_while(Result::ok) {
             let Some(artifact) = Artifact::parse(&line) else { continue };
+            let text = format!("building {}: {}", self.what, artifact.name);
             artifacts.push(artifact);
-            let name = &artifacts[artifacts.len() - 1].name;
-            let text = format!("building {}: {name}", self.what);
             let total = Some(packages().max(artifacts.len()));
             progress(Progress { text, done: artifacts.len(), total });
         }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use super::build::{Artifact, Cargo, LOCK, hex, lock, write_if_changed};
+use super::build::{Artifact, Built, Package, hex, lock};
 use super::{Error, Library, Progress, Toolchain, cache_root};
 
 /// The crates a notebook has asked for, by the name that cells use.
@@ -56,18 +56,18 @@ impl Dependencies {
         let toolchain = Toolchain::find()?;
         let folder = self.folder(base, environment);
         let _lock = lock(&folder, progress)?;
-        self.write_package(&folder, base)?;
         let target = folder.join("target");
-        let base_target = base.source.with_file_name("target");
         if !target.exists() {
             let draft = folder.join("target.new");
             let _ = fs::remove_dir_all(&draft);
-            link_tree(&base_target, &draft)?;
+            link_tree(&base.source.with_file_name("target"), &draft)?;
             fs::rename(&draft, &target).map_err(Error::file(&target))?;
         }
-        let cargo = Cargo { toolchain: &toolchain, folder: &folder, target, what: "dependencies" };
-        let artifacts = cargo.build(&[], environment, progress)?;
-        self.library(base, &folder, &cargo, &artifacts)
+        let crates: Table = self.crates.clone().into_iter().collect();
+        let (source, what) = (&base.source, "dependencies");
+        let package = Package { folder: &folder, source, crates: &crates, what };
+        let built = package.build(&toolchain, environment, progress)?;
+        self.library(base, &folder, &built)
     }
 
     fn folder(&self, base: &Library, environment: &[(String, String)]) -> PathBuf {
@@ -76,57 +76,24 @@ impl Dependencies {
         cache_root().join(format!("deps-{hash}"))
     }
 
-    fn write_package(&self, folder: &Path, base: &Library) -> Result<(), Error> {
-        let library = base.source.join("crates/parcell");
-        let mut crates: Table = self.crates.clone().into_iter().collect();
-        let path = Value::String(library.display().to_string());
-        crates.insert("parcell".into(), Value::Table(Table::from_iter([("path".into(), path)])));
-        let manifest = format!(
-            "[package]\nname = \"cell_deps\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\
-             [lib]\ncrate-type = [\"dylib\"]\npath = \"lib.rs\"\n[workspace]\n{}",
-            Table::from_iter([("dependencies".to_owned(), Value::Table(crates))])
-        );
-        let uses = |name: &String| format!("pub extern crate {};\n", name.replace('-', "_"));
-        let source: String = self.crates.keys().map(uses).collect();
-        write_if_changed(&folder.join("Cargo.toml"), manifest.as_bytes())?;
-        write_if_changed(
-            &folder.join("lib.rs"),
-            format!("pub extern crate parcell;\n{source}").as_bytes(),
-        )?;
-        if !folder.join("Cargo.lock").exists() {
-            let solved = fs::read(base.source.join("Cargo.lock"));
-            write_if_changed(&folder.join("Cargo.lock"), &solved.unwrap_or(LOCK.into()))?;
-        }
-        Ok(())
-    }
-
-    fn library(
-        &self,
-        base: &Library,
-        folder: &Path,
-        cargo: &Cargo<'_>,
-        artifacts: &[Artifact],
-    ) -> Result<Library, Error> {
-        let find = |name: &str| artifacts.iter().find(|a| a.name == name && a.linkable().is_some());
+    fn library(&self, base: &Library, folder: &Path, built: &Built) -> Result<Library, Error> {
         let mut library = base.clone();
-        library.search = cargo.search();
+        library.search.clone_from(&built.search);
         for (name, file) in &mut library.crates {
-            if let Some(path) = find(name).and_then(Artifact::linkable) {
-                *file = path;
-            }
+            *file = built.file(name)?;
         }
         for name in self.crates.keys().map(|n| n.replace('-', "_")).chain(["cell_deps".into()]) {
-            let renamed = self.package_of(&name);
-            let artifact = find(&renamed).or_else(|| self.by_package(&renamed, artifacts));
-            let path = artifact.and_then(Artifact::linkable);
-            let path = path.ok_or_else(|| {
+            let package = self.package_of(&name);
+            let renamed = || self.by_package(&package, &built.artifacts)?.linkable();
+            let file = built.file(&package).ok().or_else(renamed).ok_or_else(|| {
                 Error::Dependency(format!("`{name}` has no library that a cell could use"))
             })?;
             library.crates.retain(|(other, _)| *other != name);
-            library.crates.push((name, path));
+            library.crates.push((name, file));
         }
         library.linked.push("cell_deps".to_owned());
-        if !artifacts.iter().filter(|a| a.name == "parcell").all(|a| a.fresh) {
+        if !built.artifacts.iter().filter(|a| a.name == "parcell").all(|a| a.fresh) {
+            library.driver = built.driver()?;
             library.identity = folder.display().to_string();
         }
         Ok(library)

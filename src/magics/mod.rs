@@ -164,17 +164,14 @@ fn unknown(call: &Call) -> Failure {
     let written = call.written();
     let elsewhere = ELSEWHERE.iter().find(|(name, _)| *name == call.name);
     let advice = match (elsewhere, nearest(&call.name)) {
-        (Some((_, instead)), _) => format!("{instead}."),
+        (Some((_, instead)), _) => format!(": {instead}."),
         (None, Some(name)) => {
             let sigil = if call.sigil == Sigil::Colon { ":" } else { sigil_of(name) };
-            format!("Did you mean `{sigil}{name}`?")
+            format!(". Did you mean `{sigil}{name}`?")
         }
-        (None, None) => "`%lsmagic` lists all magics.".to_owned(),
+        (None, None) => ": `%lsmagic` lists all magics.".to_owned(),
     };
-    Failure::new(
-        "UsageError",
-        format!("There is no magic `{written}`: {advice}").replace(": Did", ". Did"),
-    )
+    Failure::new("UsageError", format!("There is no magic `{written}`{advice}"))
 }
 
 /// The sigil to name a magic with.

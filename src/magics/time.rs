@@ -181,11 +181,7 @@ mod tests {
         let blank = " ".repeat(10);
         assert_eq!(
             desk.calls(),
-            [
-                &format!("rust \n\nlet a = 1;\n   \n    "),
-                "shell ls",
-                &format!("rust \n\n{blank}\n   \nf(a)")
-            ]
+            ["rust \n\nlet a = 1;\n   \n    ", "shell ls", &format!("rust \n\n{blank}\n   \nf(a)")]
         );
         assert!(desk.stdout().starts_with("run 24.6 ms, compile 170 ms"), "{}", desk.stdout());
         let mut desk = Double::default();

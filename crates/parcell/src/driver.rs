@@ -23,8 +23,14 @@ const STACK: usize = 256 << 20;
 static BUSY: AtomicBool = AtomicBool::new(false);
 static CLEAN_UP: LazyLock<Mutex<Vec<String>>> = LazyLock::new(Mutex::default);
 
-/// Runs the driver; returns only if it was not started by a kernel.
-pub fn main() -> Result<(), String> {
+/// The driver program: does not return if a kernel started it.
+pub fn run() -> std::process::ExitCode {
+    let Err(problem) = start() else { return std::process::ExitCode::SUCCESS };
+    eprintln!("parcell-driver: {problem}");
+    std::process::ExitCode::from(2)
+}
+
+fn start() -> Result<(), String> {
     let control = control_socket()?;
     let secret = std::env::var(MARK_SECRET).map_err(|_| format!("{MARK_SECRET} is not set"))?;
     forget_environment();

@@ -182,7 +182,7 @@ impl Process {
             .arg("analyst")
             .env("EVCXR_TMPDIR", folder)
             .env("EVCXR_CONFIG_DIR", folder)
-            .env("PARCELL_ANALYST_LOCK", library.source.join("Cargo.lock"))
+            .env("PARCELL_ANALYST_LOCK", library.source.with_file_name("cells").join("Cargo.lock"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
