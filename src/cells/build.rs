@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use toml::Table;
 
-use super::{Error, FLAGS, Library, Progress, Toolchain, roots};
+use super::{Compilers, Error, FLAGS, Library, Progress, Toolchain, roots};
 
 static PARCELL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell");
 static LINK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell-link");
@@ -112,7 +112,7 @@ fn build(
     write_sources(&source)?;
     let crates = Table::new();
     let package = Package { folder, source: &source, crates: &crates, what: "the cell library" };
-    let built = package.build(toolchain, &[], progress)?;
+    let built = package.build(toolchain, &Compilers::default(), progress)?;
     let crates = CRATES.iter().map(|name| Ok(((*name).to_owned(), built.file(name)?)));
     let library = Library {
         driver: built.driver()?,
@@ -259,20 +259,24 @@ impl Package<'_> {
     pub(super) fn build(
         &self,
         toolchain: &Toolchain,
-        environment: &[(String, String)],
+        compilers: &Compilers,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Built, Error> {
         self.write()?;
         let target = self.folder.join("target");
         let mut command = self.command(toolchain, &target);
-        command.envs(environment.iter().map(|(k, v)| (k, v)));
-        let mut child = command.spawn().map_err(Error::file(&toolchain.cargo))?;
+        let interrupted = || Error::Interrupted(self.what.to_owned());
+        let child = compilers.start(&mut command).map_err(Error::file(&toolchain.cargo))?;
+        let mut child = child.ok_or_else(interrupted)?;
         let stderr = child.stderr.take().expect("piped");
         let log = std::thread::spawn(move || read_all(stderr));
         let stdout = child.stdout.take().expect("piped");
         let artifacts = self.follow(BufReader::new(stdout), progress);
         let status = child.wait().map_err(Error::file(&toolchain.cargo))?;
         let log = log.join().unwrap_or_default();
+        if compilers.ended(child.id()) {
+            return Err(interrupted());
+        }
         if !status.success() {
             return Err(Error::Build { what: self.what.to_owned(), log });
         }
@@ -321,7 +325,6 @@ impl Package<'_> {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        crate::session::die_with_parent(&mut command);
         command
     }
 

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
 use super::build::{Artifact, Built, Package, hex, lock};
-use super::{Error, Library, Progress, Toolchain, cache_root};
+use super::{Compilers, Error, Library, Progress, Toolchain, cache_root};
 
 /// The crates a notebook has asked for, by the name that cells use.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -50,11 +50,11 @@ impl Dependencies {
     pub fn build(
         &self,
         base: &Library,
-        environment: &[(String, String)],
+        compilers: &Compilers,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Library, Error> {
         let toolchain = Toolchain::find()?;
-        let folder = self.folder(base, environment);
+        let folder = self.folder(base);
         let _lock = lock(&folder, progress)?;
         let target = folder.join("target");
         if !target.exists() {
@@ -66,12 +66,12 @@ impl Dependencies {
         let crates: Table = self.crates.clone().into_iter().collect();
         let (source, what) = (&base.source, "dependencies");
         let package = Package { folder: &folder, source, crates: &crates, what };
-        let built = package.build(&toolchain, environment, progress)?;
+        let built = package.build(&toolchain, compilers, progress)?;
         self.library(base, &folder, &built)
     }
 
-    fn folder(&self, base: &Library, environment: &[(String, String)]) -> PathBuf {
-        let text = format!("{}\n{}\n{environment:?}", base.identity, self.lines().join("\n"));
+    fn folder(&self, base: &Library) -> PathBuf {
+        let text = format!("{}\n{}", base.identity, self.lines().join("\n"));
         let hash = hex(&Sha256::digest(text)[..8]);
         cache_root().join(format!("deps-{hash}"))
     }

@@ -6,6 +6,7 @@
 //! taken up where it stopped.
 
 mod build;
+mod compilers;
 mod dependencies;
 mod toolchain;
 
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 pub use build::prepare;
+pub use compilers::Compilers;
 pub use dependencies::Dependencies;
 use serde::{Deserialize, Serialize};
 pub use toolchain::Toolchain;
@@ -59,6 +61,9 @@ pub enum Error {
         /// What cargo and rustc said.
         log: String,
     },
+    /// An interrupt ended the build.
+    #[error("building {0} was interrupted; what is built so far is kept")]
+    Interrupted(String),
     /// What a `:dep` says cannot be used.
     #[error("{0}")]
     Dependency(String),

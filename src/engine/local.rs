@@ -13,9 +13,9 @@ use super::diagnose::{self, Correction, Found};
 use super::generate::{self, Plan, SYMBOL, Written};
 use super::items::{Items, Source};
 use super::parse::{Binding, Parsed, count_mentions, parse};
-use super::rustc::{Compilers, Complaint, MODULE, Rustc, Stop};
+use super::rustc::{Complaint, MODULE, Rustc, Stop};
 use super::{Engine, Evaluation, Outline, Run, Runner, Variable};
-use crate::cells::{Library, Toolchain};
+use crate::cells::{Compilers, Library, Toolchain};
 use crate::stage::{Cell, Failure};
 
 /// Corrections come in rounds, since rustc shows borrow errors only where types are right.

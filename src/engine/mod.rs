@@ -23,7 +23,6 @@ use parcell_link::{Bundle, Outcome};
 pub use analyst::{Analyst, server as analyst_server};
 pub use completeness::completeness;
 pub use local::LocalEngine;
-pub use rustc::Compilers;
 
 use crate::cells::Library;
 use crate::stage::{Cell, Failure};

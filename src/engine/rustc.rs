@@ -3,13 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde::Deserialize;
 
-use crate::cells::{FLAGS, Library, Toolchain};
+use crate::cells::{Compilers, FLAGS, Library, Toolchain};
 
 /// A complaint of rustc, as its JSON has it.
 #[derive(Debug, Clone, Deserialize)]
@@ -43,65 +40,6 @@ pub(super) struct Span {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Expansion {
     pub(super) span: Span,
-}
-
-/// Compilers at work, so that an interrupt can end them.
-#[derive(Debug, Clone, Default)]
-pub struct Compilers {
-    state: Arc<Mutex<State>>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    running: Vec<u32>,
-    cancelled: bool,
-}
-
-impl Compilers {
-    /// Ends the running compilers and lets no other start until [`Compilers::allow`].
-    pub fn cancel(&self) {
-        let mut state = self.lock();
-        state.cancelled = true;
-        for pid in &state.running {
-            // A process that has just ended is as good as a killed one.
-            let _ = kill(Pid::from_raw(i32::try_from(*pid).unwrap_or(i32::MAX)), Signal::SIGKILL);
-        }
-    }
-
-    /// Lets compilers start again.
-    pub fn allow(&self) {
-        self.lock().cancelled = false;
-    }
-
-    /// Whether [`Compilers::cancel`] was called since the last [`Compilers::allow`].
-    pub fn cancelled(&self) -> bool {
-        self.lock().cancelled
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn start(&self, command: &mut Command) -> Result<Child, Stop> {
-        let mut state = self.lock();
-        if state.cancelled {
-            return Err(Stop::Cancelled);
-        }
-        let child = command.spawn().map_err(|e| Stop::Failed(format!("starting rustc: {e}")))?;
-        state.running.push(child.id());
-        Ok(child)
-    }
-
-    fn wait(&self, child: Child) -> Result<std::process::Output, Stop> {
-        let pid = child.id();
-        let output = child.wait_with_output();
-        let mut state = self.lock();
-        state.running.retain(|running| *running != pid);
-        if state.cancelled {
-            return Err(Stop::Cancelled);
-        }
-        output.map_err(|e| Stop::Failed(format!("waiting for rustc: {e}")))
-    }
 }
 
 /// Why there is neither a module nor a complaint.
@@ -169,8 +107,9 @@ impl Rustc {
     }
 
     fn start(&self, mut command: Command) -> Result<Call, Stop> {
-        crate::session::die_with_parent(&mut command);
-        let child = self.compilers.start(&mut command)?;
+        let child = self.compilers.start(&mut command);
+        let child = child.map_err(|e| Stop::Failed(format!("starting rustc: {e}")))?;
+        let child = child.ok_or(Stop::Cancelled)?;
         Ok(Call { child, compilers: self.compilers.clone() })
     }
 }
@@ -191,7 +130,12 @@ fn rpaths(library: &Library, toolchain: &Toolchain) -> Vec<PathBuf> {
 impl Call {
     /// Waits for the compiler; its errors, none if it succeeded.
     pub(super) fn errors(self) -> Result<Vec<Complaint>, Stop> {
-        let output = self.compilers.wait(self.child)?;
+        let pid = self.child.id();
+        let output = self.child.wait_with_output();
+        if self.compilers.ended(pid) {
+            return Err(Stop::Cancelled);
+        }
+        let output = output.map_err(|e| Stop::Failed(format!("waiting for rustc: {e}")))?;
         let text = String::from_utf8_lossy(&output.stderr);
         let complaints = text.lines().filter_map(|l| serde_json::from_str::<Complaint>(l).ok());
         let is_error = |c: &Complaint| c.level.starts_with("error") && !is_summary(c);

@@ -99,6 +99,7 @@ impl Desk for CellDesk<'_> {
         setting.directory.clone_from(&placed);
         setting.environment.retain(|(name, _)| !environment.iter().any(|(n, _)| n == name));
         setting.environment.extend(environment);
+        self.session.remote.move_to(self.session.setting.surroundings());
         Ok(placed)
     }
 
@@ -107,21 +108,14 @@ impl Desk for CellDesk<'_> {
     }
 
     fn environment(&self) -> Vec<(String, String)> {
-        let text = |s: std::ffi::OsString| s.to_string_lossy().into_owned();
-        let own: std::collections::BTreeMap<String, String> =
-            std::env::vars_os().map(|(n, v)| (text(n), text(v))).collect();
-        let mut all = own;
-        for (name, value) in &self.session.setting.environment {
-            match value {
-                Some(value) => all.insert(name.clone(), value.clone()),
-                None => all.remove(name),
-            };
-        }
-        all.into_iter().collect()
+        self.session.setting.full_environment().into_iter().collect()
     }
 
     fn add_dependencies(&mut self, lines: &[String]) -> Result<(), Failure> {
-        let wrong = |e: crate::cells::Error| Failure::new("DependencyError", e.to_string());
+        let wrong = |e: crate::cells::Error| match e {
+            crate::cells::Error::Interrupted(_) => Failure::new("Interrupted", e.to_string()),
+            _ => Failure::new("DependencyError", e.to_string()),
+        };
         let mut wanted = self.session.dependencies.clone();
         let mut changed = false;
         for line in lines {
@@ -132,7 +126,8 @@ impl Desk for CellDesk<'_> {
         }
         let base = self.ready()?.base.clone();
         let mut bar = Bar::new(self.stage.as_ref());
-        let built = wanted.build(&base, &[], &mut |progress| bar.show(&progress));
+        let compilers = self.session.remote.compilers();
+        let built = wanted.build(&base, &compilers, &mut |progress| bar.show(&progress));
         let library = built.map_err(wrong)?;
         bar.finish("dependencies are ready");
         let ready = self.ready()?;

@@ -1,6 +1,8 @@
 //! The driver as the kernel sees it: a child process with three channels, orders and events on a
 //! socket, text on two pipes. When it dies, the reason is told.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -15,6 +17,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use parcell_link::{CONTROL_FD, Event, MARK_SECRET, Mark, Order, Outcome, receive, send};
 
+use super::remote::Surroundings;
 use super::routing::{Routing, follow};
 use super::sys;
 use crate::stage::{Stage, Stream};
@@ -29,6 +32,28 @@ pub(super) struct Setting {
     pub(super) clean_up: Vec<PathBuf>,
     /// The stack's and other limits follow the kernel's; threads are the pool's size, if chosen.
     pub(super) threads: Option<usize>,
+}
+
+impl Setting {
+    /// The kernel's own environment with the session's changes, sorted by name.
+    pub(super) fn full_environment(&self) -> BTreeMap<String, String> {
+        let text = |s: OsString| s.to_string_lossy().into_owned();
+        let mut all: BTreeMap<String, String> =
+            std::env::vars_os().map(|(n, v)| (text(n), text(v))).collect();
+        for (name, value) in &self.environment {
+            match value {
+                Some(value) => all.insert(name.clone(), value.clone()),
+                None => all.remove(name),
+            };
+        }
+        all
+    }
+
+    /// What completion knows of the place.
+    pub(super) fn surroundings(&self) -> Surroundings {
+        let environment = self.full_environment().into_keys().collect();
+        Surroundings { directory: Some(self.directory.clone()), environment }
+    }
 }
 
 /// A running driver.

@@ -81,6 +81,7 @@ impl Session {
             threads: None,
         };
         let remote = Remote::new();
+        remote.move_to(setting.surroundings());
         let starting = Some(Starting::begin(remote.clone(), setting.clone()));
         Session {
             remote,

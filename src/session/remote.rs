@@ -1,13 +1,15 @@
 //! What other threads may do to a session while a cell runs: interrupt it, end it, ask the analyst.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::driver;
 use super::folder::Folder;
-use crate::engine::{Analyst, Compilers, completeness};
-use crate::magics;
+use crate::cells::Compilers;
+use crate::engine::{Analyst, completeness};
+use crate::magics::{self, Known};
 use crate::stage::{Completeness, Completions};
 
 /// A cell that does not react to an interrupt is ended after this time.
@@ -30,6 +32,15 @@ struct Shared {
     compilers: Compilers,
     analyst: Analyst,
     folder: Mutex<Option<Folder>>,
+    surroundings: Mutex<Surroundings>,
+}
+
+/// Where the cells are, for the completion of magics.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Surroundings {
+    pub(super) directory: Option<PathBuf>,
+    /// Names of environment variables.
+    pub(super) environment: Vec<String>,
 }
 
 /// What the session is doing, and so what an interrupt does.
@@ -57,6 +68,7 @@ impl Remote {
             compilers: Compilers::default(),
             analyst: Analyst::default(),
             folder: Mutex::new(None),
+            surroundings: Mutex::default(),
         };
         Remote { shared: Arc::new(shared) }
     }
@@ -94,6 +106,15 @@ impl Remote {
 
     pub(super) fn compilers(&self) -> Compilers {
         self.shared.compilers.clone()
+    }
+
+    fn surroundings(&self) -> MutexGuard<'_, Surroundings> {
+        self.shared.surroundings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells where the cells are now.
+    pub(super) fn move_to(&self, surroundings: Surroundings) {
+        *self.surroundings() = surroundings;
     }
 
     pub(super) fn analyst(&self) -> &Analyst {
@@ -179,18 +200,19 @@ impl Remote {
 
     /// Completions at `cursor` (code points). Works while a cell runs.
     pub fn complete(&self, code: &str, cursor: usize) -> Completions {
-        let blank = magics::blank(code);
-        if let Some(completions) = magics::complete(code, cursor) {
-            return completions;
-        }
-        self.shared.analyst.complete(&blank, cursor)
+        let Surroundings { directory, environment } = self.surroundings().clone();
+        let variables = self.shared.analyst.variables();
+        let directory = directory.as_deref();
+        let known = Known { directory, environment: &environment, variables: &variables };
+        magics::complete_with(code, cursor, &known)
+            .unwrap_or_else(|| self.shared.analyst.complete(&magics::rust_view(code), cursor))
     }
 
     /// Documentation of what stands at `cursor` (code points): plain text and markdown (or html).
     /// `detail` 1 adds the source where there is one. `None` where nothing is known.
     pub fn inspect(&self, code: &str, cursor: usize, detail: u8) -> Option<parcell_link::Bundle> {
-        magics::inspect(code, cursor)
-            .or_else(|| self.shared.analyst.inspect(&magics::blank(code), cursor, detail))
+        let of_rust = || self.shared.analyst.inspect(&magics::rust_view(code), cursor, detail);
+        magics::inspect(code, cursor).or_else(of_rust)
     }
 
     /// Whether the source can be run as it stands.

@@ -52,6 +52,13 @@ impl Analyst {
         *lock(&self.shared.known) = Some((outline, library.clone()));
     }
 
+    /// Names of the session's variables.
+    pub fn variables(&self) -> Vec<String> {
+        let known = lock(&self.shared.known);
+        let variables = known.iter().flat_map(|(outline, _)| &outline.variables);
+        variables.map(|v| v.name.clone()).collect()
+    }
+
     /// Gives the process a folder to write into; without one it is not started.
     pub fn work_in(&self, folder: &Path) {
         *lock(&self.shared.folder) = Some(folder.join("analyst"));
