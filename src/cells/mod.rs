@@ -129,13 +129,11 @@ pub fn clean(everything: bool) -> io::Result<u64> {
     let mut freed = 0;
     for entry in std::fs::read_dir(root)? {
         let path = entry?.path();
-        if everything || old(&path) {
+        let ours = path.join("lock").exists();
+        if ours && (everything || old(&path)) {
             freed += size(&path);
-            let _ = if path.is_dir() {
-                std::fs::remove_dir_all(&path)
-            } else {
-                std::fs::remove_file(&path)
-            };
+            // What another process is using just now stays.
+            let _ = std::fs::remove_dir_all(&path);
         }
     }
     Ok(freed)

@@ -16,6 +16,9 @@ use super::parse::Parsed;
 /// The function that a module exports.
 pub(super) const SYMBOL: &str = "parcell_cell";
 
+/// Ends the cell's last statement, whatever it is.
+const CLOSING: &str = "\n;\n";
+
 /// What a module is made of.
 #[derive(Debug)]
 pub(super) struct Plan<'a> {
@@ -64,8 +67,10 @@ impl Written {
             }
             shift += (*length).min(offset - (at + shift));
         }
+        // Where the text ends unfinished, rustc points at the line that follows it.
         let original = offset - shift;
-        (original <= source.text.len()).then_some((source, original))
+        let follows = original <= source.text.len() + CLOSING.len();
+        follows.then_some((source, original.min(source.text.len())))
     }
 
     /// Translates line and column (both from 1, in characters) of a panic's place.
@@ -163,7 +168,10 @@ fn write_body(
     } else {
         ("||->::std::result::Result<(),::parcell::rt::Failure>{", "Ok(())}")
     };
-    let mut insertions = vec![(0, open.to_owned())];
+    let uses_tokio = plan.parsed.mentions.contains_key("tokio")
+        || plan.items.iter().any(|i| i.item.mentions.iter().any(|m| m == "tokio"));
+    let enter = if uses_tokio { "let __runtime = ::parcell::rt::RUNTIME.enter();" } else { "" };
+    let mut insertions = vec![(0, open.replace("Failure>{", &format!("Failure>{{{enter}")))];
     if let Some(tail) = plan.parsed.tail.as_ref().filter(|_| plan.show_value) {
         insertions.push((tail.start, "match (".to_owned()));
         insertions
@@ -180,7 +188,7 @@ fn write_body(
         done = *at;
     }
     body += &statements[done..];
-    body += "\n;\n";
+    body += CLOSING;
     let file = format!("body/{}", plan.source.name);
     // Last bound first: what borrows is then kept before what it borrows from moves away.
     for name in plan.keeps.iter().rev() {
@@ -209,7 +217,7 @@ fn write_root(
     written: &mut Written,
 ) -> io::Result<()> {
     let mut lines = vec!["#![allow(warnings)]".to_owned()];
-    lines.extend(plan.linked.iter().map(|name| format!("extern crate {name} as _;")));
+    lines.extend(plan.linked.iter().map(|name| format!("extern crate {name};")));
     lines.push("use ::parcell::prelude::*;".to_owned());
     let earlier = |i: &&&SessionItem| i.item.kind == "use" && !Arc::ptr_eq(&i.source, plan.source);
     lines.extend(plan.items.iter().filter(earlier).map(|i| i.item.text.clone()));

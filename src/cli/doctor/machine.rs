@@ -28,8 +28,10 @@ pub(super) fn cache() -> Vec<Finding> {
 
 /// The folders of a session's modules and of Jupyter's sockets.
 pub(super) fn temporary() -> Vec<Finding> {
-    let temporary = std::env::temp_dir();
-    let mut findings = folder("temporary folder", &temporary, "set TMPDIR to another folder");
+    let own = std::env::var_os("PARCELL_TMP").map(PathBuf::from);
+    let temporary = own.unwrap_or_else(std::env::temp_dir);
+    let mend = "set PARCELL_TMP (or TMPDIR) to another folder";
+    let mut findings = folder("temporary folder", &temporary, mend);
     if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
         && let Err(problem) = try_writing(&runtime)
     {

@@ -248,7 +248,7 @@ pub trait ViaName {
 
 impl<T: ?Sized> ViaName for Probe<'_, T> {
     fn __parcell_bundle(&self) -> Bundle {
-        Bundle::text(name_only(type_name::<T>()))
+        Bundle::text(name_only(type_name::<T>().trim_start_matches('&')))
     }
 }
 
