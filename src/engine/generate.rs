@@ -98,8 +98,10 @@ fn line_start(text: &str, line: u32) -> Option<usize> {
 /// types instead of one that keeps them.
 pub(super) fn write(folder: &Path, plan: &Plan<'_>, ask_types: bool) -> io::Result<Written> {
     let mut written = Written::default();
-    for directory in ["items", "body"] {
-        std::fs::create_dir_all(folder.join(directory))?;
+    // Not with its parents: a session that has ended must not get its folder back.
+    for directory in [folder.to_owned(), folder.join("items"), folder.join("body")] {
+        std::fs::create_dir(&directory)
+            .or_else(|e| if directory.is_dir() { Ok(()) } else { Err(e) })?;
     }
     let includes = write_items(folder, plan, &mut written)?;
     let body = write_body(folder, plan, ask_types, &mut written)?;

@@ -93,7 +93,13 @@ impl Rustc {
             .args(["lib.rs", "--edition", "2024", "--crate-name", "cell"])
             .args(["--error-format", "json", "--json", "diagnostic-short"])
             .args(FLAGS)
-            .args(["-Cpanic=unwind", "-Cdebuginfo=0", "-Cstrip=debuginfo", "-Cembed-bitcode=no"])
+            .args([
+                "-Cpanic=unwind",
+                "-Cdebuginfo=0",
+                "-Cstrip=debuginfo",
+                "-Cembed-bitcode=no",
+                "-Ccodegen-units=1",
+            ])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());

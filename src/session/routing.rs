@@ -16,7 +16,7 @@ use crate::stage::{Output, Stage, Stream};
 /// Text is held back this long to be joined with what follows.
 const JOIN: Duration = Duration::from_millis(20);
 /// Text is shown once this much has come, however fast more follows.
-const CHUNK: usize = 256 << 10;
+const CHUNK: usize = 128 << 10;
 /// How much of the end of standard error is remembered, to tell why a driver died.
 const TAIL: usize = 4 << 10;
 

@@ -95,7 +95,9 @@ fn start(
     let engine = LocalEngine::new(folder.path(), toolchain.clone(), compilers.clone());
     let warm = {
         let library = library.clone();
-        let mut engine = LocalEngine::new(&folder.path().join("warm"), toolchain, compilers);
+        let place = folder.path().join("warm");
+        std::fs::create_dir(&place).map_err(|e| format!("{}: {e}", place.display()))?;
+        let mut engine = LocalEngine::new(&place, toolchain, compilers);
         std::thread::spawn(move || engine.warm_up(&library))
     };
     let driver = Driver::start(&setting, Arc::new(Nowhere)).map_err(|e| e.to_string())?;

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::fmt::{Debug, Display};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, PanicHookInfo, catch_unwind};
+use std::pin::Pin;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -52,6 +53,13 @@ static NOTICED: LazyLock<Mutex<Vec<Panic>>> = LazyLock::new(Mutex::default);
 /// Runs a module's function: takes variables over, runs the statements, puts variables back. A
 /// panic outside the statements (a variable that is not there) counts as the cell's.
 pub fn enter(cell: impl FnOnce()) {
+    let mut cell = Some(cell);
+    enter_once(&mut || cell.take().into_iter().for_each(|cell| cell()));
+}
+
+/// Not generic, as all that follows here, so that it is compiled once and not in every cell.
+#[inline(never)]
+fn enter_once(cell: &mut dyn FnMut()) {
     ENDED.set(None);
     if let Err(payload) = catch_unwind(AssertUnwindSafe(cell)) {
         let outcome = panicked(payload.as_ref());
@@ -61,6 +69,12 @@ pub fn enter(cell: impl FnOnce()) {
 
 /// Runs a cell's statements; true if all of them ran.
 pub fn run(statements: impl FnOnce() -> Result<(), Failure>) -> bool {
+    let mut statements = Some(statements);
+    run_once(&mut || statements.take().map_or(Ok(()), |statements| statements()))
+}
+
+#[inline(never)]
+fn run_once(statements: &mut dyn FnMut() -> Result<(), Failure>) -> bool {
     noticed().clear();
     let start = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(statements));
@@ -73,13 +87,18 @@ pub fn run(statements: impl FnOnce() -> Result<(), Failure>) -> bool {
         Err(payload) => panicked(payload.as_ref()),
     };
     let finished = outcome == Outcome::Finished;
-    ENDED.with_borrow_mut(|ended| *ended = Some(Ended { outcome, time }));
+    ENDED.set(Some(Ended { outcome, time }));
     finished
 }
 
 /// Runs a cell's statements that await, on the library's tokio runtime; an interrupt ends them
 /// at their next await.
-pub fn block_on<T>(statements: impl Future<Output = T>) -> T {
+pub fn block_on(statements: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    wait_for(std::pin::pin!(statements))
+}
+
+#[inline(never)]
+fn wait_for(statements: Pin<&mut dyn Future<Output = Result<(), Failure>>>) -> Result<(), Failure> {
     RUNTIME.block_on(async {
         tokio::select! {
             result = statements => result,

@@ -45,12 +45,20 @@ unsafe fn drop_boxed<T>(value: *mut u8) {
 
 /// Keeps a value under a name; an earlier one of that name is dropped.
 pub fn put<T: 'static>(name: &str, value: T) {
-    let slot = Slot {
-        value: Box::into_raw(Box::new(value)).cast(),
-        layout: Layout::new::<T>(),
-        type_name: type_name::<T>(),
-        drop: drop_boxed::<T>,
-    };
+    insert(
+        name,
+        Slot {
+            value: Box::into_raw(Box::new(value)).cast(),
+            layout: Layout::new::<T>(),
+            type_name: type_name::<T>(),
+            drop: drop_boxed::<T>,
+        },
+    );
+}
+
+/// Not generic, so that it is compiled here once and not in every cell.
+#[inline(never)]
+fn insert(name: &str, slot: Slot) {
     let earlier = slots().insert(name.to_owned(), slot);
     drop(earlier);
 }
@@ -64,24 +72,28 @@ pub fn put<T: 'static>(name: &str, value: T) {
 /// `T` is the type under which the variable was put: the same type, or the same definition
 /// compiled again by the same compiler with the same flags.
 pub unsafe fn take<T>(name: &str) -> T {
+    let value = remove(name, Layout::new::<T>(), type_name::<T>()).cast::<T>();
+    // SAFETY: invariant 1 and the caller's promise; `remove` gave up the slot, so this is the owner.
+    *unsafe { Box::from_raw(value) }
+}
+
+/// Takes a slot's value out of it. Not generic, see [`insert`].
+#[inline(never)]
+fn remove(name: &str, layout: Layout, type_name: &'static str) -> *mut u8 {
     let mut all = slots();
     let Some(slot) = all.get(name) else {
         drop(all);
         panic!("variable `{name}` is not there any more: run the cell that defines it again");
     };
-    if slot.layout != Layout::new::<T>() || slot.type_name != type_name::<T>() {
+    if slot.layout != layout || slot.type_name != type_name {
         let kept = slot.type_name;
         drop(all);
-        panic!(
-            "variable `{name}` was kept as `{kept}`, but this cell wants `{}`",
-            type_name::<T>()
-        );
+        panic!("variable `{name}` was kept as `{kept}`, but this cell wants `{type_name}`");
     }
     let slot = all.remove(name).expect("found just above, under the same lock");
-    let value = slot.value.cast::<T>();
+    let value = slot.value;
     std::mem::forget(slot);
-    // SAFETY: invariant 1 and the caller's promise; the slot was forgotten, so this is the owner.
-    *unsafe { Box::from_raw(value) }
+    value
 }
 
 /// Drops variables; names that do not exist are skipped.

@@ -183,7 +183,8 @@ struct Gone;
 
 impl Process {
     fn start(folder: &Path, library: &Library) -> std::io::Result<Process> {
-        std::fs::create_dir_all(folder)?;
+        // Not with its parents: a session that has ended must not get its folder back.
+        std::fs::create_dir(folder).or_else(|e| if folder.is_dir() { Ok(()) } else { Err(e) })?;
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("analyst")

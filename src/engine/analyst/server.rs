@@ -62,15 +62,15 @@ fn answer(context: &mut CommandContext, question: &Question) -> Answer {
         return Answer { documentation, ..Answer::default() };
     }
     let Ok(found) = context.completions(source, *position) else { return Answer::default() };
-    let matches = found.completions.into_iter().map(|c| Completion {
-        signature: c.label.contains('(').then(|| c.label.clone()),
-        text: c.code,
-        kind: c.kind.to_owned(),
-    });
-    Answer {
-        start: found.start_offset,
-        end: found.end_offset,
-        matches: matches.collect(),
-        ..Answer::default()
+    // rust-analyzer fills in the arguments' names; a notebook's user wants to write values.
+    let name = |code: &str| code.split('(').next().unwrap_or(code).to_owned();
+    let mut matches: Vec<Completion> = Vec::new();
+    for c in found.completions {
+        let signature = c.code.contains('(').then(|| c.code.clone());
+        let offer = Completion { text: name(&c.code), kind: c.kind.to_owned(), signature };
+        if !matches.iter().any(|m| m.text == offer.text) {
+            matches.push(offer);
+        }
     }
+    Answer { start: found.start_offset, end: found.end_offset, matches, ..Answer::default() }
 }

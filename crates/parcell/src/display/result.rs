@@ -79,7 +79,14 @@ pub fn evcxr<R>(call: impl FnOnce() -> R) -> Option<Bundle> {
     if type_name::<R>() == type_name::<Missing>() {
         return None;
     }
-    Some(evcxr::capture(|| drop(call())))
+    let mut call = Some(call);
+    Some(captured(&mut || drop(call.take().map(|call| call()))))
+}
+
+/// Not generic, so that it is compiled here once and not in every cell.
+#[inline(never)]
+fn captured(call: &mut dyn FnMut()) -> Bundle {
+    evcxr::capture(call)
 }
 
 /// Found by method lookup only where a type has no `evcxr_display` of its own.
