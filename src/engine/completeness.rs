@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(completeness("let s = r#\"abc\""), incomplete(0));
         assert_eq!(completeness("/* a"), incomplete(0));
         assert_eq!(completeness("let x ="), incomplete(4));
-        for code in ["f())", "let let", "fn 3() {}"] {
+        for code in ["f())", "let let = 3;", "fn 3() {}"] {
             assert_eq!(completeness(code), Invalid, "{code}");
         }
     }

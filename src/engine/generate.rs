@@ -47,13 +47,16 @@ pub(super) enum Purpose {
     Keep(String),
 }
 
+/// A user's source in a written file, with what was inserted: offset in the source and length.
+pub(super) type Text = (Arc<Source>, Vec<(usize, usize)>);
+
 /// What was written, and how to read complaints about it.
 #[derive(Debug, Default)]
 pub(super) struct Written {
     /// Purposes of generated lines, by file and line.
     pub(super) purposes: BTreeMap<(String, usize), Purpose>,
-    /// The user's sources by file, with what was inserted: offset in the source and length.
-    pub(super) files: BTreeMap<String, (Arc<Source>, Vec<(usize, usize)>)>,
+    /// The user's sources by file.
+    pub(super) files: BTreeMap<String, Text>,
 }
 
 impl Written {
@@ -264,6 +267,9 @@ mod tests {
 
     #[test]
     fn blanks_keep_lines_and_bytes() {
-        assert_eq!(keep_only("é = 1;\nfn f() {}", &[8..17]), "       \nfn f() {}");
+        assert_eq!(
+            keep_only("é = 1;\nfn f() {}", std::slice::from_ref(&(8..17))),
+            "       \nfn f() {}"
+        );
     }
 }
