@@ -193,7 +193,7 @@ mod tests {
         assert_eq!(lines("itoa = \"1\"").unwrap(), ["itoa = \"1\""]);
         assert_eq!(
             lines("x = { version = \"1\", features = [\"f\"] }").unwrap(),
-            ["x = { version = \"1\", features = [\"f\"] }"]
+            ["x = { features = [\"f\"], version = \"1\" }"]
         );
         assert_eq!(lines("x = { path = \"p\" }").unwrap(), ["x = { path = \"/nowhere/p\" }"]);
     }

@@ -18,11 +18,14 @@ pub(super) struct Folder {
 impl Folder {
     /// Makes a new folder, only for this user to read, and removes those left behind by others.
     pub(super) fn create() -> io::Result<Folder> {
-        let root = root();
-        DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
-        sweep(&root);
-        let path = root.join(uuid::Uuid::new_v4().simple().to_string());
-        DirBuilder::new().mode(0o700).create(&path)?;
+        let path = root().join(uuid::Uuid::new_v4().simple().to_string());
+        // A session that ends removes the root if it leaves it empty, also between these two steps.
+        let make = || {
+            DirBuilder::new().recursive(true).mode(0o700).create(root())?;
+            DirBuilder::new().mode(0o700).create(&path)
+        };
+        make().or_else(|_| make())?;
+        sweep(&root());
         let lock = File::create(path.join("lock"))?;
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e)?;
         Ok(Folder { path, _lock: lock })
@@ -37,6 +40,8 @@ impl Drop for Folder {
     fn drop(&mut self) {
         // Already gone is as good; anything else the next session's sweep finds.
         let _ = fs::remove_dir_all(&self.path);
+        // Fails while other sessions have folders there, as it should.
+        let _ = fs::remove_dir(root());
     }
 }
 

@@ -87,10 +87,7 @@ fn obey(orders: UnixStream, to_cells: &Sender<Order>) -> ! {
 fn end(kernel_is_gone: bool) -> ! {
     if kernel_is_gone {
         for path in CLEAN_UP.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let path = std::path::Path::new(path);
-            if std::fs::remove_dir_all(path).is_err() {
-                std::fs::remove_file(path).unwrap_or(());
-            }
+            remove(std::path::Path::new(path));
         }
     }
     // SAFETY: plain system calls. The kernel made this process the leader of its own group, so
@@ -100,6 +97,14 @@ fn end(kernel_is_gone: bool) -> ! {
             libc::kill(0, libc::SIGKILL);
         }
         libc::_exit(0)
+    }
+}
+
+/// Removes a file, or a folder and, if that leaves it empty, the folder of all sessions' folders.
+/// Whatever is gone already, or still in use by other sessions, stays as it is.
+fn remove(path: &std::path::Path) {
+    if std::fs::remove_file(path).is_err() && std::fs::remove_dir_all(path).is_ok() {
+        path.parent().map_or(Ok(()), std::fs::remove_dir).unwrap_or(());
     }
 }
 
