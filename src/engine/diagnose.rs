@@ -111,7 +111,7 @@ fn classify(text: &str) -> Found {
     }
     let text = text.replace("{integer}", "i32").replace("{float}", "f64");
     if text.contains('{') || text.contains("impl ") {
-        return Found::Opaque(text);
+        return Found::Opaque(text.replace("body/In[", "In["));
     }
     Found::Type(text)
 }

@@ -2,7 +2,7 @@
 //! and with every line where the cell has it, so that messages, panics and `line!()` speak of the
 //! cell's lines; what is inserted into a line is recorded and subtracted again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::io;
 use std::ops::Range;
@@ -32,6 +32,10 @@ pub(super) struct Plan<'a> {
     /// Variables that the cell leaves to later cells.
     pub(super) keeps: Vec<String>,
     pub(super) show_value: bool,
+    /// Statics that live in a loaded module, with the symbol that exports them.
+    pub(super) living: &'a HashMap<String, String>,
+    /// What the symbols of statics that this module defines end in.
+    pub(super) version: String,
     /// Crates that every module links.
     pub(super) linked: &'a [String],
 }
@@ -97,6 +101,25 @@ fn line_start(text: &str, line: u32) -> Option<usize> {
     starts.nth(line.checked_sub(1)? as usize)
 }
 
+impl Plan<'_> {
+    /// The statics that this module defines and exports, with their symbols.
+    pub(super) fn new_statics(&self) -> HashMap<String, String> {
+        let of = |i: &&&SessionItem| self.living_symbol(i).is_none();
+        let new = self.items.iter().filter(of).filter_map(|i| i.item.static_name());
+        new.map(|name| (name.to_owned(), self.symbol(name))).collect()
+    }
+
+    fn symbol(&self, name: &str) -> String {
+        format!("parcell_static_{name}_{}", self.version)
+    }
+
+    /// The symbol of a static of an earlier cell that lives already.
+    fn living_symbol(&self, item: &SessionItem) -> Option<&String> {
+        let earlier = !Arc::ptr_eq(&item.source, self.source);
+        self.living.get(item.item.static_name()?).filter(|_| earlier)
+    }
+}
+
 /// Writes the module into `folder`; with `ask_types`, one that makes rustc name the new variables'
 /// types instead of one that keeps them.
 pub(super) fn write(folder: &Path, plan: &Plan<'_>, ask_types: bool) -> io::Result<Written> {
@@ -114,19 +137,27 @@ pub(super) fn write(folder: &Path, plan: &Plan<'_>, ask_types: bool) -> io::Resu
 
 /// One file per cell that contributes items, everything else in it blanked out.
 fn write_items(folder: &Path, plan: &Plan<'_>, written: &mut Written) -> io::Result<Vec<String>> {
-    let mut ranges: BTreeMap<&str, (&Arc<Source>, Vec<Range<usize>>)> = BTreeMap::new();
+    let mut by_cell: BTreeMap<&str, Vec<&SessionItem>> = BTreeMap::new();
     for item in &plan.items {
         let own = Arc::ptr_eq(&item.source, plan.source);
-        if own || item.item.kind != "use" {
-            let entry = ranges.entry(&item.source.name).or_insert((&item.source, Vec::new()));
-            entry.1.push(item.item.range.clone());
+        if own || (item.item.kind != "use" && plan.living_symbol(item).is_none()) {
+            by_cell.entry(&item.source.name).or_default().push(item);
         }
     }
     let mut includes = Vec::new();
-    for (name, (source, ranges)) in ranges {
+    for (name, items) in by_cell {
         let file = format!("items/{name}");
-        std::fs::write(folder.join(&file), keep_only(&source.text, &ranges))?;
-        written.files.insert(file.clone(), (Arc::clone(source), Vec::new()));
+        let source = &items[0].source;
+        let ranges: Vec<Range<usize>> = items.iter().map(|i| i.item.range.clone()).collect();
+        let exports = items.iter().filter_map(|i| {
+            let symbol = plan.symbol(i.item.static_name()?);
+            Some((i.item.range.start, format!("#[unsafe(export_name = {symbol:?})] ")))
+        });
+        let mut insertions: Vec<(usize, String)> = exports.collect();
+        insertions.sort();
+        std::fs::write(folder.join(&file), insert(&keep_only(&source.text, &ranges), &insertions))?;
+        let lengths = insertions.iter().map(|(at, text)| (*at, text.len())).collect();
+        written.files.insert(file.clone(), (Arc::clone(source), lengths));
         includes.push(file);
     }
     // Macros are seen by what follows them: cells in the order in which they ran.
@@ -135,6 +166,18 @@ fn write_items(folder: &Path, plan: &Plan<'_>, written: &mut Written) -> io::Res
     };
     includes.sort_by_key(place);
     Ok(includes)
+}
+
+/// The text with more inserted, at ascending offsets.
+fn insert(text: &str, insertions: &[(usize, String)]) -> String {
+    let mut result = String::new();
+    let mut done = 0;
+    for (at, inserted) in insertions {
+        result += &text[done..*at];
+        result += inserted;
+        done = *at;
+    }
+    result + &text[done..]
 }
 
 /// The text with everything outside the ranges turned to spaces, line breaks kept.
@@ -185,14 +228,7 @@ fn write_body(
         insertions.push((tail.start, "let _ = (".to_owned()));
         insertions.push((tail.end, ");".to_owned()));
     }
-    let mut body = String::new();
-    let mut done = 0;
-    for (at, inserted) in &insertions {
-        body += &statements[done..*at];
-        body += inserted;
-        done = *at;
-    }
-    body += &statements[done..];
+    let mut body = insert(&statements, &insertions);
     body += CLOSING;
     let file = format!("body/{}", plan.source.name);
     // Last bound first: what borrows is then kept before what it borrows from moves away.
@@ -226,6 +262,10 @@ fn write_root(
     lines.push("use ::parcell::prelude::*;".to_owned());
     let earlier = |i: &&&SessionItem| i.item.kind == "use" && !Arc::ptr_eq(&i.source, plan.source);
     lines.extend(plan.items.iter().filter(earlier).map(|i| i.item.text.clone()));
+    lines.extend(plan.items.iter().filter_map(|i| {
+        let symbol = plan.living_symbol(i)?;
+        Some(i.item.foreign(symbol))
+    }));
     lines.extend(includes.iter().map(|file| format!("include!({file:?});")));
     lines.push(format!(
         "#[unsafe(no_mangle)] pub extern \"C\" fn {SYMBOL}() {{ ::parcell::rt::enter(|| {{"

@@ -29,6 +29,8 @@ pub struct LocalEngine {
     modules: usize,
     items: Items,
     variables: BTreeMap<String, Variable>,
+    /// Statics that live in modules of the present driver, with the symbols that export them.
+    statics: HashMap<String, String>,
     /// Variables that could not be kept, and why: explained when a later cell asks for them.
     unkept: HashMap<String, String>,
     /// How to read places in every file written so far.
@@ -59,6 +61,7 @@ impl LocalEngine {
             modules: 0,
             items: Items::default(),
             variables: BTreeMap::new(),
+            statics: HashMap::new(),
             unkept: HashMap::new(),
             files: Written::default(),
         }
@@ -147,7 +150,7 @@ impl LocalEngine {
         library: &Library,
         ask_types: bool,
     ) -> Result<Written, Failure> {
-        let plan = draft.plan(library);
+        let plan = draft.plan(library, &self.statics, self.modules);
         let written = generate::write(folder, &plan, ask_types);
         let written = written.map_err(|e| {
             let text = format!("the session's folder cannot be written: {}: {e}", folder.display());
@@ -289,7 +292,12 @@ impl LocalEngine {
 }
 
 impl Draft {
-    fn plan<'a>(&'a self, library: &'a Library) -> Plan<'a> {
+    fn plan<'a>(
+        &'a self,
+        library: &'a Library,
+        living: &'a HashMap<String, String>,
+        module: usize,
+    ) -> Plan<'a> {
         let mentions = self.parsed.mentions.keys().map(String::as_str);
         let types = self.loads.iter().flat_map(|v| words(&v.type_name));
         Plan {
@@ -300,6 +308,8 @@ impl Draft {
             moved: self.moved.clone(),
             keeps: self.keeps.clone(),
             show_value: self.show_value,
+            living,
+            version: format!("m{module}"),
             linked: &library.linked,
         }
     }
@@ -376,11 +386,17 @@ impl Engine for LocalEngine {
         evaluation.notices = std::mem::take(&mut draft.notices);
         match runner.run(&module, SYMBOL) {
             Run::Ended(outcome) => {
+                if !matches!(outcome, Outcome::NotLoaded { .. }) {
+                    let plan = draft.plan(library, &self.statics, self.modules);
+                    let new = plan.new_statics();
+                    self.statics.extend(new);
+                }
                 evaluation.result = self.failure_of(&outcome).map_or(Ok(()), Err);
                 evaluation.dropped = self.commit(draft, &outcome);
             }
             Run::Died(failure) => {
                 self.items = draft.items;
+                self.statics.clear();
                 evaluation.result = Err(self.lose_variables(failure));
             }
         }
@@ -397,6 +413,11 @@ impl Engine for LocalEngine {
 
     fn forget_variables(&mut self, names: &[String]) {
         self.variables.retain(|name, _| !names.contains(name));
+    }
+
+    fn driver_restarted(&mut self) {
+        self.variables.clear();
+        self.statics.clear();
     }
 
     fn forget_all(&mut self) {

@@ -76,6 +76,8 @@ pub trait Engine {
     fn item_names(&self) -> Vec<String>;
     /// Forgets these variables; the driver's copies are the session's business.
     fn forget_variables(&mut self, names: &[String]);
+    /// The driver is a new one: variables are gone, and statics begin anew.
+    fn driver_restarted(&mut self);
     /// Forgets everything: variables and items.
     fn forget_all(&mut self);
     /// What the analyst must know to complete and inspect.

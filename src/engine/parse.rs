@@ -46,6 +46,25 @@ pub(super) struct ParsedItem {
     pub(super) mentions: Vec<String>,
     pub(super) text: String,
     pub(super) kind: &'static str,
+    /// For a `static`, its declaration without the value: `mut NAME: T`.
+    pub(super) declaration: Option<String>,
+}
+
+impl ParsedItem {
+    /// The name of a `static`.
+    pub(super) fn static_name(&self) -> Option<&str> {
+        self.declaration.as_ref()?;
+        self.reached_by.first().map(String::as_str)
+    }
+
+    /// Declares a `static` that another module defines under this symbol.
+    pub(super) fn foreign(&self, symbol: &str) -> String {
+        let declaration = self.declaration.as_deref().unwrap_or_default();
+        let safe = if declaration.starts_with("mut ") { "" } else { "safe " };
+        format!(
+            "unsafe extern \"C\" {{ #[link_name = {symbol:?}] pub {safe}static {declaration}; }}"
+        )
+    }
 }
 
 /// What an item replaces when it is defined again: the item with an equal key.
@@ -84,7 +103,7 @@ pub(super) fn parse(code: &str) -> Option<Parsed> {
         awaits.visit_stmt(statement);
         parsed.awaits |= awaits.0;
         if let Stmt::Local(local) = statement {
-            bind(&local.pat, &mut parsed.bindings);
+            bind(&local.pat, code, &mut parsed.bindings);
         }
         if index == last {
             parsed.tail = tail(statement);
@@ -127,7 +146,7 @@ fn range(node: &impl ToTokens) -> Range<usize> {
 }
 
 /// Collects the names that a pattern binds.
-fn bind(pattern: &Pat, bindings: &mut Vec<Binding>) {
+fn bind(pattern: &Pat, code: &str, bindings: &mut Vec<Binding>) {
     struct Names<'a>(&'a mut Vec<Binding>, Option<String>);
     impl Visit<'_> for Names<'_> {
         fn visit_pat_ident(&mut self, p: &syn::PatIdent) {
@@ -145,7 +164,7 @@ fn bind(pattern: &Pat, bindings: &mut Vec<Binding>) {
     }
     match pattern {
         Pat::Type(typed) if matches!(*typed.pat, Pat::Ident(_)) => {
-            Names(bindings, complete_type(&typed.ty)).visit_pat(&typed.pat);
+            Names(bindings, complete_type(&typed.ty, code)).visit_pat(&typed.pat);
         }
         Pat::Type(typed) => Names(bindings, None).visit_pat(&typed.pat),
         other => Names(bindings, None).visit_pat(other),
@@ -153,7 +172,7 @@ fn bind(pattern: &Pat, bindings: &mut Vec<Binding>) {
 }
 
 /// The text of a type that names everything: no `_`, no `impl`, no borrow.
-fn complete_type(ty: &syn::Type) -> Option<String> {
+fn complete_type(ty: &syn::Type, code: &str) -> Option<String> {
     struct Open(bool);
     impl Visit<'_> for Open {
         fn visit_type_infer(&mut self, _: &syn::TypeInfer) {
@@ -178,7 +197,7 @@ fn complete_type(ty: &syn::Type) -> Option<String> {
     }
     let mut open = Open(false);
     open.visit_type(ty);
-    (!open.0).then(|| ty.to_token_stream().to_string())
+    (!open.0).then(|| code[range(ty)].to_owned())
 }
 
 /// Finds awaits that belong to the cell itself, not to an async block or function in it.
@@ -252,7 +271,15 @@ fn item(
     count_mentions(node.to_token_stream(), &mut counts);
     let range = range(node);
     let text = code[range.clone()].to_owned();
-    ParsedItem { range, key, reached_by, mentions: counts.into_keys().collect(), text, kind }
+    ParsedItem {
+        range,
+        key,
+        reached_by,
+        mentions: counts.into_keys().collect(),
+        text,
+        kind,
+        declaration: None,
+    }
 }
 
 fn describe(node: &Item, code: &str) -> Vec<ParsedItem> {
@@ -264,7 +291,14 @@ fn describe(node: &Item, code: &str) -> Vec<ParsedItem> {
         Item::Fn(i) => named(Space::Value, &i.sig.ident, "function"),
         Item::Const(i) if i.ident == "_" => other(node, code),
         Item::Const(i) => named(Space::Value, &i.ident, "const"),
-        Item::Static(i) => named(Space::Value, &i.ident, "static"),
+        Item::Static(i) => {
+            let mut items = named(Space::Value, &i.ident, "static");
+            let mutability =
+                if matches!(i.mutability, syn::StaticMutability::Mut(_)) { "mut " } else { "" };
+            let declaration = format!("{mutability}{}: {}", i.ident, &code[range(&i.ty)]);
+            items[0].declaration = Some(declaration);
+            items
+        }
         Item::Struct(i) => named(Space::Type, &i.ident, "struct"),
         Item::Enum(i) => named(Space::Type, &i.ident, "enum"),
         Item::Union(i) => named(Space::Type, &i.ident, "union"),
@@ -392,7 +426,7 @@ mod tests {
     #[test]
     fn a_written_type_is_kept_only_when_complete() {
         let of = |code: &str| parse(code).unwrap().bindings[0].type_name.clone();
-        assert_eq!(of("let v: Vec<f64> = f();").as_deref(), Some("Vec < f64 >"));
+        assert_eq!(of("let v: Vec<f64> = f();").as_deref(), Some("Vec<f64>"));
         assert_eq!(of("let v: Vec<_> = f();"), None);
         assert_eq!(of("let s: &str = f();"), None);
     }

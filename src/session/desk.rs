@@ -72,9 +72,7 @@ impl Desk for CellDesk<'_> {
     }
 
     fn restart(&mut self) -> Result<(), Failure> {
-        let ready = self.ready()?;
-        let names: Vec<String> = ready.engine.variables().into_iter().map(|v| v.name).collect();
-        ready.engine.forget_variables(&names);
+        self.ready()?.engine.driver_restarted();
         self.session.start_driver(&self.stage)
     }
 

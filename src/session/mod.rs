@@ -200,7 +200,7 @@ impl Session {
         let names: Vec<String> = ready.engine.variables().into_iter().map(|v| v.name).collect();
         let lost = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
         let text = format!("since the last cell, {why} Variables lost: {lost}\n");
-        ready.engine.forget_variables(&names);
+        ready.engine.driver_restarted();
         stage.show(Output::Text(Stream::Stderr, text));
         self.start_driver(stage)
     }

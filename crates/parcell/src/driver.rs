@@ -11,6 +11,7 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
+use libloading::os::unix::Library;
 use parcell_link::{CONTROL_FD, Event, MARK_SECRET, Order, Outcome, receive};
 
 use crate::{interrupt, link, rt, store, threads};
@@ -198,9 +199,11 @@ fn run_cell(cell: u64, module: &str, symbol: &str) {
 }
 
 fn load_and_call(module: &str, symbol: &str) -> Result<rt::Ended, String> {
+    // Global, since later modules use the statics that this one defines.
+    let how = libc::RTLD_NOW | libc::RTLD_GLOBAL;
     // SAFETY: the module was compiled by the kernel against this very library; it has no
     // initialisers of its own. It is leaked, so its code and vtables stay valid for ever.
-    let library = unsafe { libloading::Library::new(module) }.map_err(|e| e.to_string())?;
+    let library = unsafe { Library::open(Some(module), how) }.map_err(|e| e.to_string())?;
     let library = Box::leak(Box::new(library));
     // SAFETY: the engine generates exactly this signature under this name.
     let entry = unsafe { library.get::<extern "C" fn()>(symbol.as_bytes()) };
