@@ -131,6 +131,10 @@ pub(super) fn failure(
     let mut traceback: Vec<String> = Vec::new();
     for error in &shown {
         let mut text = render(error, written);
+        if error.message.starts_with("linker `") && error.message.ends_with("not found") {
+            text += "\n\u{1b}[1m\u{1b}[96mhelp\u{1b}[0m: rustc needs a C compiler to link; install one, on \
+                     Debian: apt-get install build-essential, on Fedora: dnf install gcc";
+        }
         for (name, hint) in hints {
             if error.message.contains(&format!("`{name}`")) {
                 text += &format!("\n\u{1b}[1m\u{1b}[96mhelp\u{1b}[0m: {hint}");

@@ -13,6 +13,9 @@ use crate::wire::Frames;
 /// Messages that wait inside ZeroMQ for each subscriber.
 pub(super) const WAITING: i32 = 256;
 
+/// Messages kept for the first subscriber: `starting`, and little else in practice.
+const EARLY: usize = 16;
+
 /// How long one attempt to publish blocks, in milliseconds.
 pub(super) const ATTEMPT: i32 = 50;
 
@@ -25,6 +28,8 @@ pub(super) struct Subscribers<W> {
     welcome: W,
     /// Whether messages are being dropped for somebody.
     dropping: bool,
+    /// What was published before anybody subscribed; `None` once somebody has.
+    early: Option<Vec<Frames>>,
 }
 
 impl<W: Fn(&[u8]) -> Frames> Subscribers<W> {
@@ -35,7 +40,15 @@ impl<W: Fn(&[u8]) -> Frames> Subscribers<W> {
         patience: Duration,
         welcome: W,
     ) -> Subscribers<W> {
-        Subscribers { socket, publications, room, patience, welcome, dropping: false }
+        Subscribers {
+            socket,
+            publications,
+            room,
+            patience,
+            welcome,
+            dropping: false,
+            early: Some(Vec::new()),
+        }
     }
 
     /// Serves until told to close.
@@ -72,12 +85,21 @@ impl<W: Fn(&[u8]) -> Frames> Subscribers<W> {
             if let [1, topic @ ..] = event.as_slice() {
                 let welcome = (self.welcome)(topic);
                 self.send(&welcome, DONTWAIT);
+                for frames in self.early.take().into_iter().flatten() {
+                    self.send(&frames, DONTWAIT);
+                }
             }
         }
     }
 
     /// Publishes to all, waiting for those that read slowly.
     fn publish(&mut self, frames: &Frames) {
+        if let Some(early) = &mut self.early {
+            if early.len() < EARLY {
+                early.push(frames.clone());
+            }
+            return;
+        }
         let until = Instant::now() + self.patience;
         while !self.send(frames, 0) {
             if Instant::now() >= until || self.room.is_closed() {
