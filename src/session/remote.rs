@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::driver;
 use super::folder::Folder;
@@ -15,6 +15,8 @@ use crate::stage::{Completeness, Completions};
 /// A cell that does not react to an interrupt is ended after this time.
 /// `PARCELL_INTERRUPT_GRACE` (seconds) sets another.
 const GRACE: Duration = Duration::from_secs(5);
+
+const REMINDER: Duration = Duration::from_millis(100);
 
 /// A handle that other threads use while a cell runs.
 #[derive(Debug, Clone)]
@@ -169,10 +171,20 @@ impl Remote {
         }
     }
 
+    /// Reminds the driver of the interrupt, which may have come before it took up the cell, and
+    /// ends it when the time is over.
     fn end_after_grace(&self, interrupted: u64, driver: u32) {
         let remote = self.clone();
         std::thread::spawn(move || {
-            std::thread::sleep(grace());
+            let deadline = Instant::now() + grace();
+            while Instant::now() < deadline {
+                std::thread::sleep(REMINDER);
+                let phase = remote.phase();
+                if !matches!(*phase, Phase::Running { run, .. } if run == interrupted) {
+                    return;
+                }
+                driver::interrupt(driver);
+            }
             let phase = remote.phase();
             if matches!(*phase, Phase::Running { run, .. } if run == interrupted) {
                 driver::end_group(driver);
