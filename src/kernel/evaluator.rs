@@ -24,6 +24,8 @@ pub(super) trait Handle: Clone + Send + 'static {
     fn interrupt(&self);
     /// Ends everything. Blocks at most 1 s.
     fn close(&self);
+    /// Says that completion and inspection will be asked for. Never blocks.
+    fn expect_questions(&self);
     /// Completions at `cursor` (code points).
     fn complete(&self, code: &str, cursor: usize) -> Completions;
     /// Documentation of what stands at `cursor` (code points).
@@ -53,6 +55,10 @@ impl Handle for Remote {
 
     fn close(&self) {
         Remote::close(self);
+    }
+
+    fn expect_questions(&self) {
+        Remote::expect_questions(self);
     }
 
     fn complete(&self, code: &str, cursor: usize) -> Completions {

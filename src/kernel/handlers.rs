@@ -43,7 +43,7 @@ impl<H: Handle> Kernel<H> {
         ("usage_request", Handler::Answer(usage)),
         ("interrupt_request", Handler::Answer(interrupt)),
         ("shutdown_request", Handler::Answer(shutdown)),
-        ("comm_info_request", Handler::Answer(|_, _| Ok(json!({"comms": {}})))),
+        ("comm_info_request", Handler::Answer(comm_info)),
         ("comm_open", Handler::Answer(comm_open)),
         ("comm_msg", Handler::Answer(nothing)),
         ("comm_close", Handler::Answer(nothing)),
@@ -74,6 +74,13 @@ fn shutdown<H: Handle>(kernel: &mut Kernel<H>, request: &Request) -> Result<Valu
     request.publish(&ShutdownReply { status: "ok", restart });
     kernel.end();
     Ok(json!({"restart": restart}))
+}
+
+/// Asked by front ends that people type into, not by tools that run notebooks: completion will be
+/// wanted, so the analyst gets ready.
+fn comm_info<H: Handle>(kernel: &mut Kernel<H>, _: &Request) -> Result<Value, Failure> {
+    kernel.remote.expect_questions();
+    Ok(json!({"comms": {}}))
 }
 
 /// No comm has a target here, so the protocol wants each closed at once.

@@ -210,6 +210,12 @@ impl Remote {
         drop(folder);
     }
 
+    /// Says that completion and inspection will be asked for, so that the analyst gets ready in the
+    /// background. Never blocks.
+    pub fn expect_questions(&self) {
+        self.shared.analyst.warm_up();
+    }
+
     /// Completions at `cursor` (code points). Works while a cell runs.
     pub fn complete(&self, code: &str, cursor: usize) -> Completions {
         let Surroundings { directory, environment } = self.surroundings().clone();

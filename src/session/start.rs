@@ -103,6 +103,7 @@ fn start(
     let driver = Driver::start(&setting, Arc::new(Nowhere)).map_err(|e| e.to_string())?;
     remote.set_driver(driver.pid());
     remote.keep_folder(folder);
+    remote.analyst().know(Arc::default(), &library);
     // A failure here comes back with the first cell, where it can be shown.
     let _ = warm.join();
     Ok(Started { library, engine, driver, clean_up: setting.clean_up })

@@ -8,6 +8,7 @@ pub mod server;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,6 +37,8 @@ struct Shared {
     process: Mutex<Option<Process>>,
     /// Where the process may write: inside the session's folder, which others clean up.
     folder: Mutex<Option<PathBuf>>,
+    /// A warm-up is wanted and has not begun.
+    wanted: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -50,6 +53,24 @@ impl Analyst {
     /// Takes over what the session defines now.
     pub fn know(&self, outline: Arc<Outline>, library: &Library) {
         *lock(&self.shared.known) = Some((outline, library.clone()));
+        self.warm_up_if_due();
+    }
+
+    /// Starts the process as soon as the session is ready and has it read the standard library, so
+    /// that the first question is answered at once. `PARCELL_ANALYST=lazy` leaves the start to the
+    /// first question, where memory is dear. Never blocks.
+    pub fn warm_up(&self) {
+        let lazy = std::env::var("PARCELL_ANALYST").is_ok_and(|v| v == "lazy");
+        self.shared.wanted.store(!lazy, Ordering::SeqCst);
+        self.warm_up_if_due();
+    }
+
+    fn warm_up_if_due(&self) {
+        let ready = lock(&self.shared.known).is_some() && lock(&self.shared.folder).is_some();
+        if ready && self.shared.wanted.swap(false, Ordering::SeqCst) {
+            let analyst = self.clone();
+            std::thread::spawn(move || analyst.ask("String::", "String::".len(), false));
+        }
     }
 
     /// Names of the session's variables.

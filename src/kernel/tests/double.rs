@@ -104,6 +104,8 @@ impl Handle for DoubleHandle {
         let _ = self.gate.send(Gate::Close);
     }
 
+    fn expect_questions(&self) {}
+
     fn complete(&self, code: &str, cursor: usize) -> Completions {
         assert!(!self.broken, "broken");
         let signature = Some("fn()".to_owned());
