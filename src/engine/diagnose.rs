@@ -122,7 +122,9 @@ pub(super) fn failure(
     written: &Written,
     hints: &HashMap<String, String>,
 ) -> Failure {
-    let of_user = |e: &&Complaint| e.spans.iter().any(|s| place(s, written).is_some());
+    // What is wrong with the cell makes what is generated around it wrong too: that is not shown.
+    let of_user =
+        |e: &&Complaint| e.spans.iter().any(|s| s.is_primary && place(s, written).is_some());
     let mut shown: Vec<&Complaint> = errors.iter().filter(of_user).collect();
     if shown.is_empty() {
         shown = errors.iter().collect();
@@ -160,6 +162,9 @@ fn place<'a>(
 ) -> Option<(&'a super::items::Source, std::ops::Range<usize>)> {
     let mut span = span;
     loop {
+        if written.purposes.contains_key(&(span.file_name.clone(), span.line_start)) {
+            return None;
+        }
         let start = written.original(&span.file_name, span.byte_start);
         let end = written.original(&span.file_name, span.byte_end);
         if let (Some((source, start)), Some((_, end))) = (start, end) {
