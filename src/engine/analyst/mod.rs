@@ -9,7 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, unbounded};
@@ -20,6 +20,8 @@ use crate::cells::Library;
 use crate::stage::{Completion, Completions};
 use question::{Answer, Question};
 
+/// How long a question waits for its session to be ready.
+const START: Duration = Duration::from_secs(3);
 /// The first answer includes reading the standard library.
 const FIRST: Duration = Duration::from_secs(20);
 /// Later ones come in well under a second; more would keep the user from typing.
@@ -34,6 +36,8 @@ pub struct Analyst {
 #[derive(Debug, Default)]
 struct Shared {
     known: Mutex<Option<(Arc<Outline>, Library)>>,
+    /// Something is known for the first time.
+    ready: Condvar,
     process: Mutex<Option<Process>>,
     /// Where the process may write: inside the session's folder, which others clean up.
     folder: Mutex<Option<PathBuf>>,
@@ -53,6 +57,7 @@ impl Analyst {
     /// Takes over what the session defines now.
     pub fn know(&self, outline: Arc<Outline>, library: &Library) {
         *lock(&self.shared.known) = Some((outline, library.clone()));
+        self.shared.ready.notify_all();
         self.warm_up_if_due();
     }
 
@@ -117,6 +122,9 @@ impl Analyst {
     /// Documentation of the name at `cursor` (code points). Blocks as [`Analyst::complete`] does.
     pub fn inspect(&self, code: &str, cursor: usize, detail: u8) -> Inspection {
         let cursor = byte_offset(code, cursor);
+        // Behind `println!` or `push(` the name before is meant.
+        let behind = code[..cursor].ends_with(['!', '(']);
+        let cursor = cursor - usize::from(behind);
         let end =
             cursor + code[cursor..].find(|c: char| !is_word(c)).unwrap_or(code.len() - cursor);
         let name = word_before(code, end);
@@ -176,7 +184,10 @@ impl Analyst {
     /// Asks the process; the answer, and how many bytes stand before the cell in its source.
     fn ask(&self, code: &str, cursor: usize, inspect: bool) -> Option<(Answer, usize)> {
         let (before, library) = {
+            // A session that has just begun is ready in a moment.
             let known = lock(&self.shared.known);
+            let known = self.shared.ready.wait_timeout_while(known, START, |known| known.is_none());
+            let (known, _) = known.unwrap_or_else(PoisonError::into_inner);
             let (outline, library) = known.as_ref()?;
             (preamble(outline, library), library.clone())
         };
