@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use toml::Table;
 
-use super::{Compilers, Error, FLAGS, Library, Progress, Toolchain, roots};
+use super::{Compilers, Error, FLAGS, Library, Progress, Toolchain, linker_hint, roots};
 
 static PARCELL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell");
 static LINK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell-link");
@@ -278,6 +278,8 @@ impl Package<'_> {
             return Err(interrupted());
         }
         if !status.success() {
+            let hint = linker_hint(&log).map(|hint| format!("\nhelp: {hint}"));
+            let log = log + &hint.unwrap_or_default();
             return Err(Error::Build { what: self.what.to_owned(), log });
         }
         let folder = target.join(&toolchain.host);

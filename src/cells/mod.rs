@@ -69,6 +69,15 @@ pub enum Error {
     Dependency(String),
 }
 
+/// The way out where rustc finds no linker; `None` for any other complaint.
+pub fn linker_hint(complaint: &str) -> Option<&'static str> {
+    let missing = complaint.contains("linker `") && complaint.contains("not found");
+    missing.then_some(
+        "rustc needs a C compiler to link; install one, on Debian: apt-get install \
+         build-essential, on Fedora: dnf install gcc",
+    )
+}
+
 impl Error {
     fn file(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
         let path = path.to_owned();

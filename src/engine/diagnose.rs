@@ -133,19 +133,22 @@ pub(super) fn failure(
     let mut traceback: Vec<String> = Vec::new();
     for error in &shown {
         let mut text = render(error, written);
-        if error.message.starts_with("linker `") && error.message.ends_with("not found") {
-            text += "\n\u{1b}[1m\u{1b}[96mhelp\u{1b}[0m: rustc needs a C compiler to link; install one, on \
-                     Debian: apt-get install build-essential, on Fedora: dnf install gcc";
+        if let Some(hint) = crate::cells::linker_hint(&error.message) {
+            text += &help(hint);
         }
         for (name, hint) in hints {
             if error.message.contains(&format!("`{name}`")) {
-                text += &format!("\n\u{1b}[1m\u{1b}[96mhelp\u{1b}[0m: {hint}");
+                text += &help(hint);
             }
         }
         traceback.extend(text.lines().map(str::to_owned));
         traceback.push(String::new());
     }
     Failure { name: "CompileError".to_owned(), value: first, traceback }
+}
+
+fn help(hint: &str) -> String {
+    format!("\n\u{1b}[1m\u{1b}[96mhelp\u{1b}[0m: {hint}")
 }
 
 fn title(error: &Complaint) -> String {
