@@ -168,19 +168,19 @@ impl Session {
 
     /// Waits for the background start, showing what takes so long.
     fn get_ready(&mut self, stage: &Arc<dyn Stage>) -> Result<(), Failure> {
-        let Some(starting) = self.starting.take() else {
-            return match &self.ready {
-                Some(_) => Ok(()),
-                None => {
-                    // The last start failed; what was missing may be there now.
-                    let again = Starting::begin(self.remote.clone(), self.setting.clone());
-                    self.starting = Some(again);
-                    self.get_ready(stage)
-                }
-            };
-        };
+        if self.ready.is_some() {
+            return Ok(());
+        }
+        // If the last start failed: what was missing may be there now.
+        let again = || Starting::begin(self.remote.clone(), self.setting.clone());
+        let starting = self.starting.take().unwrap_or_else(again);
         self.remote.enter(Phase::Between);
-        let started = starting.wait(stage.as_ref(), &self.remote)?;
+        let Some(started) = starting.wait(stage.as_ref(), &self.remote) else {
+            self.starting = Some(starting);
+            let text = "interrupted while the session starts, which goes on";
+            return Err(Failure::new("Interrupted", text));
+        };
+        let started = started.map_err(|problem| Failure::new("StartError", problem))?;
         self.setting.program.clone_from(&started.library.driver);
         self.setting.clean_up = started.clean_up;
         self.ready = Some(Ready {

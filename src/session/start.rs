@@ -13,7 +13,7 @@ use super::folder::Folder;
 use super::remote::Remote;
 use crate::cells::{self, Library, Progress, Toolchain};
 use crate::engine::LocalEngine;
-use crate::stage::{Failure, Output, Stage};
+use crate::stage::{Output, Stage};
 
 /// A start under way.
 pub(super) struct Starting {
@@ -54,23 +54,27 @@ impl Starting {
         Starting { result, progress }
     }
 
-    /// Waits for the end of the start, telling the user of progress after half a second.
-    pub(super) fn wait(self, stage: &dyn Stage, remote: &Remote) -> Result<Started, Failure> {
+    /// Waits for the end of the start, telling the user of progress; `None` if the cell was
+    /// interrupted meanwhile.
+    pub(super) fn wait(
+        &self,
+        stage: &dyn Stage,
+        remote: &Remote,
+    ) -> Option<Result<Started, String>> {
         let mut bar = Bar::new(stage);
         loop {
             match self.result.recv_timeout(Duration::from_millis(200)) {
-                Ok(Ok(started)) => {
-                    bar.finish("the cell library is ready");
-                    return Ok(started);
-                }
-                Ok(Err(problem)) => return Err(Failure::new("StartError", problem)),
-                Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Failure::new("StartError", "the start ended without a result"));
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    if remote.interrupted() {
-                        return Err(Failure::new("Interrupted", "interrupted while starting"));
+                Ok(result) => {
+                    if result.is_ok() {
+                        bar.finish("the cell library is ready");
                     }
+                    return Some(result);
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Some(Err("the start ended without a result".to_owned()));
+                }
+                Err(RecvTimeoutError::Timeout) if remote.interrupted() => return None,
+                Err(RecvTimeoutError::Timeout) => {
                     let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
                     if let Some(progress) = progress.as_ref() {
                         bar.show(progress);
