@@ -208,18 +208,16 @@ fn write_body(
     let text = &plan.source.text;
     let is_item = |at: usize| plan.parsed.items.iter().any(|i| i.range.contains(&at));
     let statements = blank_where(text, is_item);
-    let (open, close) = if plan.parsed.awaits {
-        (
-            "||->::std::result::Result<(),::parcell::rt::Failure>{::parcell::rt::block_on(async{",
-            "Ok(())})}",
-        )
+    let (waits, close) = if plan.parsed.awaits {
+        ("::parcell::rt::block_on(async{", "Ok(())})}")
     } else {
-        ("||->::std::result::Result<(),::parcell::rt::Failure>{", "Ok(())}")
+        ("", "Ok(())}")
     };
     let uses_tokio = plan.parsed.mentions.contains_key("tokio")
         || plan.items.iter().any(|i| i.item.mentions.iter().any(|m| m == "tokio"));
     let enter = if uses_tokio { "let __runtime = ::parcell::rt::RUNTIME.enter();" } else { "" };
-    let mut insertions = vec![(0, open.replace("Failure>{", &format!("Failure>{{{enter}")))];
+    let open = format!("||->::std::result::Result<(),::parcell::rt::Failure>{{{enter}{waits}");
+    let mut insertions = vec![(0, open)];
     if let Some(tail) = plan.parsed.tail.as_ref().filter(|_| plan.show_value) {
         insertions.push((tail.start, "match (".to_owned()));
         insertions

@@ -197,7 +197,9 @@ fn complete_type(ty: &syn::Type, code: &str) -> Option<String> {
     }
     let mut open = Open(false);
     open.visit_type(ty);
-    (!open.0).then(|| code[range(ty)].to_owned())
+    // Generated code counts lines: a type that takes several is asked for instead.
+    let written = &code[range(ty)];
+    (!open.0 && !written.contains('\n')).then(|| written.to_owned())
 }
 
 /// Finds awaits that belong to the cell itself, not to an async block or function in it.
@@ -295,7 +297,7 @@ fn describe(node: &Item, code: &str) -> Vec<ParsedItem> {
             let mut items = named(Space::Value, &i.ident, "static");
             let mutability =
                 if matches!(i.mutability, syn::StaticMutability::Mut(_)) { "mut " } else { "" };
-            let declaration = format!("{mutability}{}: {}", i.ident, &code[range(&i.ty)]);
+            let declaration = format!("{mutability}{}: {}", i.ident, i.ty.to_token_stream());
             items[0].declaration = Some(declaration);
             items
         }

@@ -1,6 +1,5 @@
 //! The session as magics see it.
 
-use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,8 +9,9 @@ use parcell_link::Bundle;
 use serde_json::{Map, Value, json};
 
 use super::remote::Phase;
+use super::routing::copy;
 use super::start::Bar;
-use super::{Session, sys};
+use super::{Session, list, sys};
 use crate::engine::{Engine, Variable};
 use crate::magics::{Desk, Timing};
 use crate::stage::{Cell, Failure, Output, Stage, Stream};
@@ -128,18 +128,17 @@ impl Desk for CellDesk<'_> {
         let built = wanted.build(&base, &compilers, &mut |progress| bar.show(&progress));
         let library = built.map_err(wrong)?;
         bar.finish("dependencies are ready");
-        let ready = self.ready()?;
-        let mixes = ready.library.identity == library.identity;
         self.session.setting.program.clone_from(&library.driver);
-        ready_mut(self.session).library = library;
+        let ready = self.ready()?;
+        let same = ready.library.identity == library.identity;
+        ready.library = library;
         self.session.dependencies = wanted;
-        if !mixes {
-            let names = self.variables().into_iter().map(|v| v.name).collect::<Vec<_>>().join(", ");
+        if !same {
+            let lost = list(&self.variables());
             self.restart()?;
             let text = format!(
                 "the crates need the cell library with other features: the driver was restarted. \
-                 Variables lost: {}\n",
-                if names.is_empty() { "none" } else { &names }
+                 Variables lost: {lost}\n"
             );
             self.stage.show(Output::Text(Stream::Stderr, text));
         }
@@ -166,7 +165,8 @@ impl Desk for CellDesk<'_> {
         let failed = |e: std::io::Error| Failure::new("ShellError", format!("/bin/sh: {e}"));
         let mut child = shell.spawn().map_err(failed)?;
         self.session.remote.enter(Phase::Shell { group: child.id(), interrupts: 0 });
-        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let out = child.stdout.take().expect("piped");
+        let err = child.stderr.take().expect("piped");
         std::thread::scope(|scope| {
             let stage = self.stage.as_ref();
             scope.spawn(move || copy(Stream::Stdout, out, stage));
@@ -207,16 +207,6 @@ impl Desk for CellDesk<'_> {
         let payload = json!({"source": "set_next_input", "text": text, "replace": replace});
         self.session.payload.push(payload);
     }
-}
-
-fn ready_mut(session: &mut Session) -> &mut super::Ready {
-    session.ready.as_mut().expect("made ready by the caller")
-}
-
-/// Shows what a command writes, as it comes.
-fn copy(stream: Stream, from: Option<impl Read + std::os::fd::AsFd>, stage: &dyn Stage) {
-    let Some(pipe) = from else { return };
-    super::routing::copy(stream, pipe, stage);
 }
 
 /// Catches the value of a user expression; everything else goes on to the cell's stage.

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::cells::{Dependencies, Library};
-use crate::engine::{Engine, LocalEngine, Run, Runner};
+use crate::engine::{Engine, LocalEngine, Run, Runner, Variable};
 use crate::magics::{self, Part, Timing};
 use crate::stage::{Cell, Failure, Output, Stage, Stream, Verdict};
 use desk::CellDesk;
@@ -197,8 +197,7 @@ impl Session {
     fn replace_dead_driver(&mut self, stage: &Arc<dyn Stage>) -> Result<(), Failure> {
         let ready = self.ready.as_mut().expect("called when ready");
         let Some(why) = ready.driver.died() else { return Ok(()) };
-        let names: Vec<String> = ready.engine.variables().into_iter().map(|v| v.name).collect();
-        let lost = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let lost = list(&ready.engine.variables());
         let text = format!("since the last cell, {why} Variables lost: {lost}\n");
         ready.engine.driver_restarted();
         stage.show(Output::Text(Stream::Stderr, text));
@@ -280,6 +279,12 @@ impl Runner for DriverRunner<'_> {
             }
         }
     }
+}
+
+/// The variables' names, for a sentence that says which are lost.
+fn list(variables: &[Variable]) -> String {
+    let names: Vec<&str> = variables.iter().map(|v| v.name.as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn death(why: &str, interrupts: u32) -> Failure {

@@ -1,4 +1,4 @@
-//! What the kernel asks of the operating system about its children. The kernel's only unsafe code.
+//! What the kernel asks of the operating system about its children: unsafe calls, kept together.
 #![allow(unsafe_code)]
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
