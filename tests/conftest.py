@@ -1,5 +1,6 @@
 """Kernels to test: how one is started, fed with cells, listened to and ended."""
 
+import contextlib
 import os
 import re
 import time
@@ -100,7 +101,10 @@ def plain(text: str) -> str:
 
 def alive(process: psutil.Process) -> bool:
     """Whether a process still runs; one that only waits to be reaped does not."""
-    return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Kernel:
@@ -131,6 +135,14 @@ class Kernel:
     def children(self) -> list[psutil.Process]:
         """Everything that the kernel's process started and that still lives."""
         return self.process.children(recursive=True)
+
+    def programs(self) -> set[str]:
+        """Names of the programs that the kernel has running, without those that just ended."""
+        found = set()
+        for process in self.children():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.add(process.name())
+        return found
 
     def send(self, code: str, client=None, **options) -> str:
         """Sends a cell; returns the id of its request."""

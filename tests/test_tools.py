@@ -247,7 +247,7 @@ def test_an_interrupted_build_of_the_cell_library_heals_itself(bare, tmp_path, s
     shown = ("stream", "display_data")
     progress = first.until(request, lambda m: m["msg_type"] in shown)
     assert "library" in str(progress["content"])
-    wait_until(lambda: any(p.name() == "rustc" for p in first.children()), "rustc runs", 60)
+    wait_until(lambda: "rustc" in first.programs(), "rustc runs", 60)
     builders = [first.process, *first.children()]
     first.process.kill()
     wait_until(lambda: not any(map(alive, builders)), "the build has ended", 5)
