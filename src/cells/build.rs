@@ -120,6 +120,7 @@ fn build(
         search: built.search.clone(),
         linked: vec!["parcell".to_owned()],
         source,
+        package: folder.join("cells"),
         identity: folder.display().to_string(),
     };
     write_atomically(&folder.join("ready"), &serde_json::to_vec(&library).expect("plain data"))?;

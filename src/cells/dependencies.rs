@@ -79,6 +79,7 @@ impl Dependencies {
     fn library(&self, base: &Library, folder: &Path, built: &Built) -> Result<Library, Error> {
         let mut library = base.clone();
         library.search.clone_from(&built.search);
+        library.package = folder.join("cells");
         for (name, file) in &mut library.crates {
             *file = built.file(name)?;
         }

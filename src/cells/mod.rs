@@ -96,8 +96,10 @@ pub struct Library {
     pub search: Vec<PathBuf>,
     /// Crates that every cell links although it does not name them.
     pub linked: Vec<String>,
-    /// The library's source, a workspace; the analyst reads it.
+    /// The library's source, a workspace.
     pub source: PathBuf,
+    /// The package that was built, with its manifest and lock file; the analyst reads it.
+    pub package: PathBuf,
     /// Changes when the library's own code differs: modules of two identities do not mix.
     pub identity: String,
 }

@@ -113,9 +113,6 @@ pub enum Error {
     /// The handler for Ctrl-C could not be set.
     #[error("cannot listen to Ctrl-C")]
     Keyboard(#[source] io::Error),
-    /// The analyst could not be started.
-    #[error("the analyst cannot work: {0}")]
-    Analyst(String),
     /// `parcell doctor` found something necessary missing.
     #[error("{0} of the checks failed; the lines marked ✗ say how to mend them")]
     Unhealthy(usize),

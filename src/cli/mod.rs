@@ -78,7 +78,10 @@ impl Command {
             Command::Doctor(options) => doctor::run(&options),
             Command::Clean(options) => clean::run(&options),
             Command::Magics => magics::run(),
-            Command::Analyst => crate::engine::analyst_server::serve().map_err(Error::Analyst),
+            Command::Analyst => {
+                crate::engine::analyst_server::serve();
+                Ok(())
+            }
             Command::Prepare => prepare::cells().map(drop),
         }
     }

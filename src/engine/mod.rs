@@ -14,6 +14,7 @@ mod items;
 mod local;
 mod parse;
 mod rustc;
+mod tokens;
 
 use std::path::Path;
 use std::sync::Arc;

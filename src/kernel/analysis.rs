@@ -1,10 +1,13 @@
-//! Completion, inspection and completeness: answered beside a running cell, by threads of their
-//! own, because an analysis may take seconds while it warms up.
+//! Completion, inspection and completeness: answered beside a running cell. Each has a thread of
+//! its own, and so has the inspection of what only rust-analyzer knows: that may take seconds, and
+//! nothing waits behind it.
 
 use std::io;
 use std::thread;
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use parcell_link::Bundle;
 use serde_json::{Map, Value, json};
 
 use super::evaluator::Handle;
@@ -13,47 +16,67 @@ use super::show::parts;
 use crate::stage::{Completeness, Completion, Completions, Failure};
 use crate::wire::content::{CompleteRequest, InspectRequest, IsCompleteRequest};
 
-/// Two, so that a slow inspection does not hold up what is typed.
-const THREADS: usize = 2;
+/// A request, and when it came: what has waited is answered sooner.
+type Question = (Request, Instant);
 
 /// The threads that analyse.
 #[derive(Debug)]
 pub(super) struct Analyst {
-    requests: Sender<Request>,
+    completions: Sender<Question>,
+    inspections: Sender<Question>,
+    others: Sender<Question>,
 }
 
 impl Analyst {
     /// Starts the threads.
     pub(super) fn start(remote: &impl Handle) -> io::Result<Analyst> {
-        let (requests, queue) = unbounded();
-        for _ in 0..THREADS {
-            let (remote, queue) = (remote.clone(), queue.clone());
-            let name = "analyst".to_owned();
-            thread::Builder::new().name(name).spawn(move || serve(&remote, &queue))?;
-        }
-        Ok(Analyst { requests })
+        let searches = serve(remote, |remote, (request, asked)| {
+            let found = guarded(|| search(remote, &request.content()?, asked));
+            request.conclude(found);
+        })?;
+        let inspections = serve(remote, move |remote, (request, asked)| {
+            let known = guarded(|| describe(remote, &request.content()?));
+            match known {
+                // Were the thread gone, the dropped request would say so itself.
+                Ok(None) => drop(searches.send((request, asked))),
+                known => request.conclude(known.map(|found| inspection(found.as_ref()))),
+            }
+        })?;
+        Ok(Analyst {
+            completions: serve(remote, |remote, (request, asked)| {
+                let found = guarded(|| Ok(complete(remote, &request.content()?, asked)));
+                request.conclude(found);
+            })?,
+            inspections,
+            others: serve(remote, |remote, (request, _)| {
+                let judged = guarded(|| Ok(is_complete(remote, &request.content()?)));
+                request.conclude(judged);
+            })?,
+        })
     }
 
     /// Hands a request over.
     pub(super) fn hand(&self, request: Request) {
-        // Were the threads gone, the dropped request would say so itself.
-        let _ = self.requests.send(request);
+        let thread = match request.kind() {
+            "complete_request" => &self.completions,
+            "inspect_request" => &self.inspections,
+            _ => &self.others,
+        };
+        // Were the thread gone, the dropped request would say so itself.
+        let _ = thread.send((request, Instant::now()));
     }
 }
 
-fn serve(remote: &impl Handle, queue: &Receiver<Request>) {
-    for request in queue {
-        let result = guarded(|| analyse(remote, &request));
-        request.conclude(result);
-    }
-}
-
-fn analyse(remote: &impl Handle, request: &Request) -> Result<Value, Failure> {
-    match request.kind() {
-        "complete_request" => Ok(complete(remote, &request.content()?)),
-        "inspect_request" => Ok(inspect(remote, &request.content()?)),
-        _ => Ok(is_complete(remote, &request.content()?)),
-    }
+/// Starts a thread that answers one question after the other.
+fn serve<H: Handle>(
+    remote: &H,
+    answer: impl Fn(&H, Question) + Send + 'static,
+) -> io::Result<Sender<Question>> {
+    let (send, questions): (_, Receiver<Question>) = unbounded();
+    let remote = remote.clone();
+    let answer_all = move || questions.into_iter().for_each(|question| answer(&remote, question));
+    thread::Builder::new().name("analyst".to_owned()).spawn(answer_all)?;
+    Ok(send)
 }
 
 /// The cursor in code points; the end where the client does not say.
@@ -62,8 +85,8 @@ fn cursor(position: Option<usize>, code: &str) -> usize {
     position.map_or(end, |position| position.min(end))
 }
 
-fn complete(remote: &impl Handle, request: &CompleteRequest) -> Value {
-    let found = remote.complete(&request.code, cursor(request.cursor_pos, &request.code));
+fn complete(remote: &impl Handle, request: &CompleteRequest, asked: Instant) -> Value {
+    let found = remote.complete(&request.code, cursor(request.cursor_pos, &request.code), asked);
     let typed: Vec<Value> = found.matches.iter().map(|m| typed(&found, m)).collect();
     let texts: Vec<&str> = found.matches.iter().map(|m| m.text.as_str()).collect();
     json!({
@@ -84,11 +107,24 @@ fn typed(found: &Completions, offer: &Completion) -> Value {
     })
 }
 
-fn inspect(remote: &impl Handle, request: &InspectRequest) -> Value {
+/// What the session knows.
+fn describe(remote: &impl Handle, request: &InspectRequest) -> Result<Option<Bundle>, Failure> {
     let cursor = cursor(request.cursor_pos, &request.code);
-    let found = remote.inspect(&request.code, cursor, request.detail_level);
-    let nothing = || (Map::new(), Map::new());
-    let (data, metadata) = found.as_ref().map_or_else(nothing, parts);
+    Ok(remote.describe(&request.code, cursor, request.detail_level))
+}
+
+/// What can be found out beyond that.
+fn search(
+    remote: &impl Handle,
+    request: &InspectRequest,
+    asked: Instant,
+) -> Result<Value, Failure> {
+    let cursor = cursor(request.cursor_pos, &request.code);
+    Ok(inspection(remote.inspect(&request.code, cursor, asked).as_ref()))
+}
+
+fn inspection(found: Option<&Bundle>) -> Value {
+    let (data, metadata) = found.map_or_else(|| (Map::new(), Map::new()), parts);
     json!({"found": found.is_some(), "data": data, "metadata": metadata})
 }
 

@@ -1,6 +1,7 @@
 //! What the kernel needs of a session; its tests bring a double of their own.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parcell_link::Bundle;
 
@@ -24,12 +25,15 @@ pub(super) trait Handle: Clone + Send + 'static {
     fn interrupt(&self);
     /// Ends everything. Blocks at most 1 s.
     fn close(&self);
-    /// Says that completion and inspection will be asked for. Never blocks.
+    /// Says that completion and inspection may be asked for. Never blocks.
     fn expect_questions(&self);
-    /// Completions at `cursor` (code points).
-    fn complete(&self, code: &str, cursor: usize) -> Completions;
-    /// Documentation of what stands at `cursor` (code points).
-    fn inspect(&self, code: &str, cursor: usize, detail: u8) -> Option<Bundle>;
+    /// Completions at `cursor` (code points) for a question that came at `asked`. Blocks a tenth of
+    /// a second at most.
+    fn complete(&self, code: &str, cursor: usize, asked: Instant) -> Completions;
+    /// What the session knows of what stands at `cursor` (code points). Never blocks.
+    fn describe(&self, code: &str, cursor: usize, detail: u8) -> Option<Bundle>;
+    /// What can be found out of it beyond that. Blocks ten seconds at most.
+    fn inspect(&self, code: &str, cursor: usize, asked: Instant) -> Option<Bundle>;
     /// Whether the source can be run as it stands.
     fn is_complete(&self, code: &str) -> Completeness;
     /// The processes of the session.
@@ -61,12 +65,16 @@ impl Handle for Remote {
         Remote::expect_questions(self);
     }
 
-    fn complete(&self, code: &str, cursor: usize) -> Completions {
-        Remote::complete(self, code, cursor)
+    fn complete(&self, code: &str, cursor: usize, asked: Instant) -> Completions {
+        Remote::complete(self, code, cursor, asked)
     }
 
-    fn inspect(&self, code: &str, cursor: usize, detail: u8) -> Option<Bundle> {
-        Remote::inspect(self, code, cursor, detail)
+    fn describe(&self, code: &str, cursor: usize, detail: u8) -> Option<Bundle> {
+        Remote::describe(self, code, cursor, detail)
+    }
+
+    fn inspect(&self, code: &str, cursor: usize, asked: Instant) -> Option<Bundle> {
+        Remote::inspect(self, code, cursor, asked)
     }
 
     fn is_complete(&self, code: &str) -> Completeness {

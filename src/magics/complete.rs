@@ -23,14 +23,9 @@ pub struct Known<'a> {
     pub variables: &'a [String],
 }
 
-/// As [`complete_with`], names of magics and fixed arguments only.
-pub fn complete(code: &str, cursor: usize) -> Option<Completions> {
-    complete_with(code, cursor, &Known::default())
-}
-
 /// Completions at `cursor` (code points) if it stands in a magic; `None` where Rust is to be
 /// completed, which is so after `%time` as well. Never blocks for longer than listing a folder.
-pub fn complete_with(code: &str, cursor: usize, known: &Known<'_>) -> Option<Completions> {
+pub fn complete(code: &str, cursor: usize, known: &Known<'_>) -> Option<Completions> {
     let before: String = code.chars().take(cursor).collect();
     let line = before.rsplit('\n').next().unwrap_or_default();
     if ["%", "%%", ":", "?"].contains(&line) {
@@ -166,7 +161,7 @@ mod tests {
     fn at(marked: &str, known: &Known<'_>) -> Option<(String, Vec<String>)> {
         let cursor = marked.chars().position(|c| c == '|').unwrap();
         let code = marked.replacen('|', "", 1);
-        let found = complete_with(&code, cursor, known)?;
+        let found = complete(&code, cursor, known)?;
         let replaced = code.chars().skip(found.start).take(found.end - found.start).collect();
         Some((replaced, found.matches.into_iter().map(|m| m.text).collect()))
     }

@@ -19,7 +19,7 @@ mod time;
 
 use parcell_link::Bundle;
 
-pub use complete::{Known, complete, complete_with, completions, inspect};
+pub use complete::{Known, complete, completions, inspect};
 pub use desk::{Desk, Timing};
 pub use help::{help, markdown_table};
 pub use split::{Call, Part, Sigil, blank, rust_view, split};

@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use parcell_link::Bundle;
 use serde_json::{Map, Value, json};
@@ -194,7 +195,9 @@ impl Desk for CellDesk<'_> {
     }
 
     fn inspect(&self, name: &str) -> Option<Bundle> {
-        self.session.remote.inspect(name, name.chars().count(), 1)
+        let (remote, cursor) = (&self.session.remote, name.chars().count());
+        let ask = || remote.inspect(name, cursor, Instant::now());
+        remote.describe(name, cursor, 1).or_else(ask)
     }
 
     fn page(&mut self, text: Bundle) {

@@ -150,6 +150,7 @@ impl Session {
             died: false,
         };
         self.remote.enter(Phase::Compiling);
+        self.remote.analyst().begin(&cell.code);
         let evaluation = ready.engine.evaluate(cell, &ready.library, &mut runner);
         let run = std::time::Duration::from_nanos(runner.nanoseconds);
         let died = runner.died;

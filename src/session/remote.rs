@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parcell_link::Bundle;
+
 use super::driver;
 use super::folder::Folder;
 use crate::cells::Compilers;
@@ -210,27 +212,33 @@ impl Remote {
         drop(folder);
     }
 
-    /// Says that completion and inspection will be asked for, so that the analyst gets ready in the
-    /// background. Never blocks.
+    /// Says that completion and inspection may be asked for. Never blocks.
     pub fn expect_questions(&self) {
-        self.shared.analyst.warm_up();
+        self.shared.analyst.expect_questions();
     }
 
-    /// Completions at `cursor` (code points). Works while a cell runs.
-    pub fn complete(&self, code: &str, cursor: usize) -> Completions {
+    /// Completions at `cursor` (code points) for a question that came at `asked`. Works while a
+    /// cell runs, and blocks a tenth of a second at most.
+    pub fn complete(&self, code: &str, cursor: usize, asked: Instant) -> Completions {
         let Surroundings { directory, environment } = self.surroundings().clone();
         let variables = self.shared.analyst.variables();
         let directory = directory.as_deref();
         let known = Known { directory, environment: &environment, variables: &variables };
-        magics::complete_with(code, cursor, &known)
-            .unwrap_or_else(|| self.shared.analyst.complete(&magics::rust_view(code), cursor))
+        let of_rust = || self.shared.analyst.complete(&magics::rust_view(code), cursor, asked);
+        magics::complete(code, cursor, &known).unwrap_or_else(of_rust)
     }
 
-    /// Documentation of what stands at `cursor` (code points): plain text and markdown (or html).
-    /// `detail` 1 adds the source where there is one. `None` where nothing is known.
-    pub fn inspect(&self, code: &str, cursor: usize, detail: u8) -> Option<parcell_link::Bundle> {
-        let of_rust = || self.shared.analyst.inspect(&magics::rust_view(code), cursor, detail);
+    /// What the session itself knows of what stands at `cursor` (code points): plain text and
+    /// markdown. `detail` 1 adds the source. Never blocks.
+    pub fn describe(&self, code: &str, cursor: usize, detail: u8) -> Option<Bundle> {
+        let of_rust = || self.shared.analyst.describe(&magics::rust_view(code), cursor, detail);
         magics::inspect(code, cursor).or_else(of_rust)
+    }
+
+    /// Documentation of what stands at `cursor` (code points) that the session does not know, for a
+    /// question that came at `asked`: plain text and markdown. Blocks ten seconds at most.
+    pub fn inspect(&self, code: &str, cursor: usize, asked: Instant) -> Option<Bundle> {
+        self.shared.analyst.inspect(&magics::rust_view(code), cursor, asked)
     }
 
     /// Whether the source can be run as it stands.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use parcell_link::Bundle;
@@ -106,16 +106,22 @@ impl Handle for DoubleHandle {
 
     fn expect_questions(&self) {}
 
-    fn complete(&self, code: &str, cursor: usize) -> Completions {
+    fn complete(&self, code: &str, cursor: usize, _asked: Instant) -> Completions {
         assert!(!self.broken, "broken");
         let signature = Some("fn()".to_owned());
         let offer = Completion { text: format!("{code}!"), kind: "function".into(), signature };
         Completions { start: 0, end: cursor, matches: vec![offer] }
     }
 
-    fn inspect(&self, code: &str, cursor: usize, detail: u8) -> Option<Bundle> {
+    fn describe(&self, code: &str, cursor: usize, detail: u8) -> Option<Bundle> {
         assert!(!self.broken, "broken");
-        (code != "unknown").then(|| Bundle::text(format!("{code} {cursor} {detail}")))
+        let known = !["unknown", "slow"].contains(&code);
+        known.then(|| Bundle::text(format!("{code} {cursor} {detail}")))
+    }
+
+    fn inspect(&self, code: &str, cursor: usize, _asked: Instant) -> Option<Bundle> {
+        assert!(!self.broken, "broken");
+        (code != "unknown").then(|| Bundle::text(format!("{code} {cursor}")))
     }
 
     fn is_complete(&self, code: &str) -> Completeness {

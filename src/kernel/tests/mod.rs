@@ -356,6 +356,8 @@ fn inspection_says_whether_something_was_found() {
         "status": "ok", "found": true, "data": {"text/plain": "x 1 1"}, "metadata": {},
     });
     assert_eq!(reply, found);
+    let (reply, _) = client.exchange("inspect_request", &json!({"code": "slow"}));
+    assert_eq!(reply["data"]["text/plain"], "slow 4");
     let (reply, _) = client.exchange("inspect_request", &json!({"code": "unknown"}));
     assert_eq!((&reply["found"], &reply["data"]), (&json!(false), &json!({})));
 }
