@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
 use super::generate::{Purpose, Written};
+use super::items::Source;
+use super::parse::Binding;
 use super::rustc::{Complaint, Span};
 use crate::stage::Failure;
 
@@ -116,11 +118,13 @@ fn classify(text: &str) -> Found {
     Found::Type(text)
 }
 
-/// The failure that the user sees. `hints` are appended as help to messages that name a key.
+/// The failure that the user sees of the cell `own`. `hints` are appended as help to messages that
+/// name a key.
 pub(super) fn failure(
     errors: &[Complaint],
     written: &Written,
     hints: &HashMap<String, String>,
+    own: &Source,
 ) -> Failure {
     // What is wrong with the cell makes what is generated around it wrong too: that is not shown.
     let of_user =
@@ -129,10 +133,10 @@ pub(super) fn failure(
     if shown.is_empty() {
         shown = errors.iter().collect();
     }
-    let first = shown.first().map_or_else(String::new, |e| title(e));
     let mut traceback: Vec<String> = Vec::new();
     for error in &shown {
         let mut text = render(error, written);
+        text += &elsewhere(error, written, own).unwrap_or_default();
         if let Some(hint) = crate::cells::linker_hint(&error.message) {
             text += &help(hint);
         }
@@ -144,25 +148,63 @@ pub(super) fn failure(
         traceback.extend(text.lines().map(str::to_owned));
         traceback.push(String::new());
     }
-    Failure { name: "CompileError".to_owned(), value: first, traceback }
+    let first = shown.first();
+    let value = first.map_or_else(String::new, |e| e.message.clone());
+    Failure { name: name(first.copied()), value, traceback }
+}
+
+/// The code of a complaint, which is what `%explain` wants.
+fn name(error: Option<&Complaint>) -> String {
+    let code = error.and_then(|e| e.code.as_ref());
+    code.map_or_else(|| "CompileError".to_owned(), |c| c.code.clone())
+}
+
+/// Says where an error stands that is not in the cell itself.
+fn elsewhere(error: &Complaint, written: &Written, own: &Source) -> Option<String> {
+    let primary = error.spans.iter().find(|s| s.is_primary)?;
+    let (source, range) = place(primary, written).filter(|(source, _)| source.name != own.name)?;
+    let line = source.text[..range.start].matches('\n').count() + 1;
+    Some(format!("\n\u{1b}[1mnote\u{1b}[0m: this is {}, which the cell uses", source.place(line)))
+}
+
+/// The failure of a cell whose variable could not be kept: it borrows, and the cell has no use
+/// for it but to keep it.
+pub(super) fn borrow_refused(source: &Source, binding: &Binding, errors: &[Complaint]) -> Failure {
+    let Binding { name: variable, at, .. } = binding;
+    let borrows = |e: &&Complaint| {
+        e.code.as_ref().is_some_and(|c| BORROWS.contains(&c.code.as_str()))
+    };
+    let error = errors.iter().find(borrows);
+    let lender = error.and_then(|e| e.message.split('`').nth(1)).filter(|l| l != variable);
+    let lender = lender.map_or_else(|| "a value of this cell".to_owned(), |l| format!("`{l}`"));
+    let message = format!("`{variable}` borrows from {lender}, so it cannot be kept for later cells");
+    let annotation = AnnotationKind::Primary.span(at.clone()).label("kept when the cell ends");
+    let snippet = Snippet::source(source.text.as_str()).path(source.name.as_str());
+    let title = Level::ERROR.primary_title(message.as_str());
+    let title = match error.and_then(|e| e.code.as_ref()) {
+        Some(code) => title.id(code.code.as_str()),
+        None => title,
+    };
+    let group = Group::with_title(title).element(snippet.annotation(annotation)).element(
+        Level::HELP.message(
+            "keep an owned value (`.to_vec()`, `.clone()`, `.to_string()`), share it (`Arc`), \
+             or borrow where you use it: a borrow that is used in its own cell is fine",
+        ),
+    );
+    let text = Renderer::styled().render(&[group]);
+    let traceback = text.lines().map(str::to_owned).collect();
+    Failure { name: name(error), value: message, traceback }
 }
 
 fn help(hint: &str) -> String {
     format!("\n\u{1b}[1m\u{1b}[96mhelp\u{1b}[0m: {hint}")
 }
 
-fn title(error: &Complaint) -> String {
-    match &error.code {
-        Some(code) => format!("error[{}]: {}", code.code, error.message),
-        None => format!("error: {}", error.message),
-    }
-}
-
 /// The place of a span in a cell; for code that a macro made, the place of the call.
 fn place<'a>(
     span: &Span,
     written: &'a Written,
-) -> Option<(&'a super::items::Source, std::ops::Range<usize>)> {
+) -> Option<(&'a Source, std::ops::Range<usize>)> {
     let mut span = span;
     loop {
         if written.purposes.contains_key(&(span.file_name.clone(), span.line_start)) {
@@ -214,7 +256,7 @@ fn snippets<'a>(
     spans: &'a [Span],
     written: &'a Written,
 ) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
-    let mut by_cell: Vec<(&super::items::Source, Vec<annotate_snippets::Annotation<'a>>)> = vec![];
+    let mut by_cell: Vec<(&Source, Vec<annotate_snippets::Annotation<'a>>)> = vec![];
     let mut ordered: Vec<&Span> = spans.iter().collect();
     ordered.sort_by_key(|s| !s.is_primary);
     for span in ordered {
@@ -226,7 +268,7 @@ fn snippets<'a>(
             None => by_cell.push((source, vec![annotation])),
         }
     }
-    let snippet = |(source, annotations): (&'a super::items::Source, Vec<_>)| {
+    let snippet = |(source, annotations): (&'a Source, Vec<_>)| {
         Snippet::source(source.text.as_str()).path(source.name.as_str()).annotations(annotations)
     };
     by_cell.into_iter().map(snippet).collect()

@@ -14,6 +14,14 @@ pub(super) struct Source {
     pub(super) text: String,
 }
 
+impl Source {
+    /// A place as users name it: `[cell 3, line 1]`.
+    pub(super) fn place(&self, line: impl std::fmt::Display) -> String {
+        let number = self.name.strip_prefix("In[").unwrap_or(&self.name).replacen(']', "", 1);
+        format!("[cell {number}, line {line}]")
+    }
+}
+
 /// An item and where it was defined.
 #[derive(Debug, Clone)]
 pub(super) struct SessionItem {
@@ -24,23 +32,22 @@ pub(super) struct SessionItem {
 /// All items of a session, in the order of their definition.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Items {
-    all: Vec<SessionItem>,
+    all: Vec<Arc<SessionItem>>,
 }
 
 impl Items {
     /// The items as they are once a cell's own have been added.
     pub(super) fn with(&self, items: &[ParsedItem], source: &Arc<Source>) -> Items {
         let replaced = |old: &SessionItem| items.iter().any(|new| new.key.replaces(&old.item.key));
-        let mut all: Vec<SessionItem> =
+        let mut all: Vec<Arc<SessionItem>> =
             self.all.iter().filter(|old| !replaced(old)).cloned().collect();
-        all.extend(
-            items.iter().map(|item| SessionItem { item: item.clone(), source: Arc::clone(source) }),
-        );
+        let own = |item: &ParsedItem| SessionItem { item: item.clone(), source: Arc::clone(source) };
+        all.extend(items.iter().map(|item| Arc::new(own(item))));
         Items { all }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionItem> {
-        self.all.iter()
+        self.all.iter().map(AsRef::as_ref)
     }
 
     /// The items that code mentioning these names reaches, in order of definition. Items of the
@@ -76,7 +83,7 @@ impl Items {
                 }
             }
         }
-        reached.into_iter().map(|index| &self.all[index]).collect()
+        reached.into_iter().map(|index| &*self.all[index]).collect()
     }
 
     /// An `impl` is reached through the session's own types and traits only: `impl T for Vec<i32>`
@@ -86,7 +93,7 @@ impl Items {
     }
 
     fn defines_type(&self, name: &str) -> bool {
-        let is = |i: &SessionItem| matches!(&i.item.key, Key::Named(Space::Type, n) if n == name);
+        let is = |i: &Arc<SessionItem>| matches!(&i.item.key, Key::Named(Space::Type, n) if n == name);
         self.all.iter().any(is)
     }
 
@@ -94,7 +101,7 @@ impl Items {
     /// of these types have another layout now.
     pub(super) fn changed_types(&self, earlier: &Items) -> HashSet<String> {
         let types = |items: &Items| -> HashMap<String, String> {
-            let of = |i: &SessionItem| match &i.item.key {
+            let of = |i: &Arc<SessionItem>| match &i.item.key {
                 Key::Named(Space::Type, n) if i.item.kind != "trait" => {
                     Some((n.clone(), i.item.text.clone()))
                 }
@@ -131,7 +138,7 @@ impl Items {
 
     /// Source of the named items.
     pub(super) fn sources(&self) -> Vec<(String, String)> {
-        let source = |i: &SessionItem| match &i.item.key {
+        let source = |i: &Arc<SessionItem>| match &i.item.key {
             Key::Named(_, name) => Some((name.clone(), i.item.text.clone())),
             Key::Use(_) | Key::Impl(..) | Key::Text(_) => None,
         };
@@ -140,7 +147,7 @@ impl Items {
 
     /// Names and kinds of the named items, sorted.
     pub(super) fn names(&self) -> Vec<(String, &'static str)> {
-        let name = |i: &SessionItem| match &i.item.key {
+        let name = |i: &Arc<SessionItem>| match &i.item.key {
             Key::Named(_, name) | Key::Use(name) => Some((name.clone(), i.item.kind)),
             Key::Impl(..) | Key::Text(_) => None,
         };

@@ -10,6 +10,8 @@ use syn::parse::Parser;
 use syn::visit::Visit;
 use syn::{Block, Expr, Item, Macro, Pat, Stmt, UseTree};
 
+use super::statics::{Finder, Static, declares_statics};
+
 /// A cell taken apart. Ranges are bytes of its source.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
@@ -33,6 +35,8 @@ pub(super) struct Binding {
     pub(super) type_name: Option<String>,
     /// How often the cell binds this name.
     pub(super) times: usize,
+    /// Where it is bound last.
+    pub(super) at: Range<usize>,
 }
 
 /// An item of a cell.
@@ -46,25 +50,10 @@ pub(super) struct ParsedItem {
     pub(super) mentions: Vec<String>,
     pub(super) text: String,
     pub(super) kind: &'static str,
-    /// For a `static`, its declaration without the value: `mut NAME: T`.
-    pub(super) declaration: Option<String>,
-}
-
-impl ParsedItem {
-    /// The name of a `static`.
-    pub(super) fn static_name(&self) -> Option<&str> {
-        self.declaration.as_ref()?;
-        self.reached_by.first().map(String::as_str)
-    }
-
-    /// Declares a `static` that another module defines under this symbol.
-    pub(super) fn foreign(&self, symbol: &str) -> String {
-        let declaration = self.declaration.as_deref().unwrap_or_default();
-        let safe = if declaration.starts_with("mut ") { "" } else { "safe " };
-        format!(
-            "unsafe extern \"C\" {{ #[link_name = {symbol:?}] pub {safe}static {declaration}; }}"
-        )
-    }
+    /// The statics in it.
+    pub(super) statics: Vec<Static>,
+    /// Native libraries that its `#[link]` attributes name.
+    pub(super) native: Vec<String>,
 }
 
 /// What an item replaces when it is defined again: the item with an equal key.
@@ -138,7 +127,7 @@ fn never_returns(mac: &Macro) -> bool {
 }
 
 /// From the first byte of the first token to the last byte of the last.
-fn range(node: &impl ToTokens) -> Range<usize> {
+pub(super) fn range(node: &impl ToTokens) -> Range<usize> {
     let mut spans = node.to_token_stream().into_iter().map(|t| t.span().byte_range());
     let first = spans.next().unwrap_or_default();
     let end = spans.last().map_or(first.end, |s| s.end);
@@ -156,7 +145,8 @@ fn bind(pattern: &Pat, code: &str, bindings: &mut Vec<Binding>) {
                 let earlier = self.0.iter().position(|b| b.name == name);
                 let times = earlier.map_or(1, |index| self.0.remove(index).times + 1);
                 let (mutable, type_name) = (p.mutability.is_some(), self.1.clone());
-                self.0.push(Binding { name, mutable, type_name, times });
+                let at = p.ident.span().byte_range();
+                self.0.push(Binding { name, mutable, type_name, times, at });
             }
             syn::visit::visit_pat_ident(self, p);
         }
@@ -240,26 +230,25 @@ pub(super) fn count_mentions(tokens: TokenStream, counts: &mut HashMap<String, u
 
 /// The items of a statement; `None` if it is none.
 fn items_of(statement: &Stmt, code: &str) -> Option<Vec<ParsedItem>> {
-    match statement {
-        Stmt::Item(item) => Some(describe(item, code)),
+    let mut statics = Finder::default();
+    statics.visit_stmt(statement);
+    let mut items = match statement {
+        Stmt::Item(item) => describe(item, code),
         Stmt::Macro(call) if declares_statics(&call.mac) => {
-            let names = names_after_static(&call.mac.tokens);
-            let key = Key::Text(names.join(" "));
-            Some(vec![item(call, code, key, names, "static")])
+            let names: Vec<String> = statics.found.iter().map(|s| s.name.clone()).collect();
+            let key = match names.as_slice() {
+                [one] => Key::Named(Space::Value, one.clone()),
+                _ => Key::Text(names.join(" ")),
+            };
+            vec![item(call, code, key, names, "static")]
         }
-        _ => None,
+        _ => return None,
+    };
+    // A `use` makes several items and holds no static.
+    if let [item] = items.as_mut_slice() {
+        item.statics = statics.found;
     }
-}
-
-fn declares_statics(mac: &Macro) -> bool {
-    let name = mac.path.segments.last().map(|s| s.ident.to_string()).unwrap_or_default();
-    name == "thread_local" || name == "lazy_static"
-}
-
-fn names_after_static(tokens: &TokenStream) -> Vec<String> {
-    let words: Vec<String> = tokens.clone().into_iter().map(|t| t.to_string()).collect();
-    let after = |w: &[String]| (w[0] == "static" || w[0] == "ref").then(|| w[1].clone());
-    words.windows(2).filter_map(after).filter(|w| w != "ref").collect()
+    Some(items)
 }
 
 fn item(
@@ -280,7 +269,8 @@ fn item(
         mentions: counts.into_keys().collect(),
         text,
         kind,
-        declaration: None,
+        statics: Vec::new(),
+        native: Vec::new(),
     }
 }
 
@@ -293,14 +283,7 @@ fn describe(node: &Item, code: &str) -> Vec<ParsedItem> {
         Item::Fn(i) => named(Space::Value, &i.sig.ident, "function"),
         Item::Const(i) if i.ident == "_" => other(node, code),
         Item::Const(i) => named(Space::Value, &i.ident, "const"),
-        Item::Static(i) => {
-            let mut items = named(Space::Value, &i.ident, "static");
-            let mutability =
-                if matches!(i.mutability, syn::StaticMutability::Mut(_)) { "mut " } else { "" };
-            let declaration = format!("{mutability}{}: {}", i.ident, i.ty.to_token_stream());
-            items[0].declaration = Some(declaration);
-            items
-        }
+        Item::Static(i) => named(Space::Value, &i.ident, "static"),
         Item::Struct(i) => named(Space::Type, &i.ident, "struct"),
         Item::Enum(i) => named(Space::Type, &i.ident, "enum"),
         Item::Union(i) => named(Space::Type, &i.ident, "union"),
@@ -314,8 +297,30 @@ fn describe(node: &Item, code: &str) -> Vec<ParsedItem> {
         }
         Item::Impl(i) => vec![item(node, code, impl_key(i), impl_names(i), "impl")],
         Item::Use(i) => uses(i, code),
+        Item::ForeignMod(i) => {
+            let mut items = other(node, code);
+            items[0].native = i.attrs.iter().filter_map(linked_library).collect();
+            items
+        }
         _ => other(node, code),
     }
+}
+
+/// The name in `#[link(name = "…")]`.
+fn linked_library(attribute: &syn::Attribute) -> Option<String> {
+    if !attribute.path().is_ident("link") {
+        return None;
+    }
+    let mut name = None;
+    // What is malformed is rustc's to complain of.
+    let _ = attribute.parse_nested_meta(|meta| {
+        let value: syn::LitStr = meta.value()?.parse()?;
+        if meta.path.is_ident("name") {
+            name = Some(value.value());
+        }
+        Ok(())
+    });
+    name
 }
 
 fn other(node: &Item, code: &str) -> Vec<ParsedItem> {

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use super::driver;
 use super::folder::Folder;
 use crate::cells::Compilers;
-use crate::engine::{Analyst, completeness};
-use crate::magics::{self, Known};
-use crate::stage::{Completeness, Completions};
+use crate::engine::{Ahead, Analyst, completeness};
+use crate::magics::{self, Known, Part};
+use crate::stage::{Cell, Completeness, Completions};
 
 /// A cell that does not react to an interrupt is ended after this time.
 /// `PARCELL_INTERRUPT_GRACE` (seconds) sets another.
@@ -33,6 +33,7 @@ struct Shared {
     closed: AtomicBool,
     compilers: Compilers,
     analyst: Analyst,
+    ahead: Ahead,
     folder: Mutex<Option<Folder>>,
     surroundings: Mutex<Surroundings>,
 }
@@ -69,6 +70,7 @@ impl Remote {
             closed: AtomicBool::new(false),
             compilers: Compilers::default(),
             analyst: Analyst::default(),
+            ahead: Ahead::default(),
             folder: Mutex::new(None),
             surroundings: Mutex::default(),
         };
@@ -121,6 +123,19 @@ impl Remote {
 
     pub(super) fn analyst(&self) -> &Analyst {
         &self.shared.analyst
+    }
+
+    pub(super) fn ahead(&self) -> &Ahead {
+        &self.shared.ahead
+    }
+
+    /// Says which cell will run next, so that it is compiled while another runs. Never blocks.
+    pub fn announce(&self, cell: Cell) {
+        // What magics do to the session cannot be foreseen.
+        if let [Part::Rust { code }] = &mut magics::split(&cell.code)[..] {
+            let code = std::mem::take(code);
+            self.shared.ahead.announce(Cell { code, ..cell });
+        }
     }
 
     pub(super) fn set_driver(&self, pid: u32) {
