@@ -41,10 +41,10 @@ struct Work {
 }
 
 impl Ahead {
-    /// The cell that will run next, with its magics blanked out. Never blocks.
-    pub fn announce(&self, cell: Cell) {
+    /// The cell that will run next, if there is one. Never blocks.
+    pub fn announce(&self, cell: Option<Cell>) {
         let mut known = self.lock();
-        known.next = Some(cell);
+        known.next = cell;
         known.begin();
     }
 
@@ -65,14 +65,19 @@ impl Ahead {
     ) -> Option<Result<Compiled, Refused>> {
         let work = {
             let mut known = self.lock();
-            known.next = None;
             known.foreseen = None;
-            known.work.take()?
+            let work = known.work.take();
+            if known.next.as_ref().is_some_and(|next| same(next, cell)) {
+                known.next = None;
+            }
+            work?
         };
-        let foreseen = &work.foreseen;
-        let fits = same(&work.cell, cell)
-            && Arc::ptr_eq(&foreseen.state, state)
-            && foreseen.setup == *setup;
+        if !same(&work.cell, cell) {
+            // Another part of the present cell came between: the next one is still to come.
+            self.lock().next.get_or_insert(work.cell);
+            return None;
+        }
+        let fits = Arc::ptr_eq(&work.foreseen.state, state) && work.foreseen.setup == *setup;
         fits.then(|| work.result.recv().ok()).flatten()
     }
 

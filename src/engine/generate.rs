@@ -281,7 +281,7 @@ fn root(plan: &Plan<'_>, includes: &[String], body: &str, written: &mut Written)
         format!(
             "let __finished = {{ let mut __once = ::std::option::Option::Some(include!({body:?})); \
              ::parcell::rt::run(&mut || match __once.take() {{ \
-             ::std::option::Option::Some(__statements) => __statements(), \
+             ::std::option::Option::Some(mut __statements) => __statements(), \
              ::std::option::Option::None => ::std::result::Result::Ok(()) }}) }};"
         )
     });

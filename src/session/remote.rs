@@ -129,13 +129,15 @@ impl Remote {
         &self.shared.ahead
     }
 
-    /// Says which cell will run next, so that it is compiled while another runs. Never blocks.
-    pub fn announce(&self, cell: Cell) {
+    /// Says which cell will run next, if one waits, so that it is compiled while another runs.
+    /// Never blocks.
+    pub fn announce(&self, next: Option<Cell>) {
         // What magics do to the session cannot be foreseen.
-        if let [Part::Rust { code }] = &mut magics::split(&cell.code)[..] {
-            let code = std::mem::take(code);
-            self.shared.ahead.announce(Cell { code, ..cell });
-        }
+        let plain = next.and_then(|cell| match &mut magics::split(&cell.code)[..] {
+            [Part::Rust { code }] => Some(Cell { code: std::mem::take(code), ..cell }),
+            _ => None,
+        });
+        self.shared.ahead.announce(plain);
     }
 
     pub(super) fn set_driver(&self, pid: u32) {
