@@ -90,9 +90,10 @@ impl Draft {
         self.parsed.mentions.get(name).is_some_and(|times| *times > bound)
     }
 
-    /// Whether the cell only binds this name: it was meant for later cells.
-    pub(super) fn only_binds(&self, name: &str) -> bool {
-        !self.mentions(name)
+    /// Whether a variable can have been bound for later cells only: no statement follows that
+    /// could use it, be it by its mere presence, as a guard.
+    pub(super) fn is_for_later(&self, binding: &Binding) -> bool {
+        binding.at.start >= self.parsed.last_statement && !self.mentions(&binding.name)
     }
 
     /// How to write the cell as module number `module`.

@@ -47,10 +47,8 @@ impl LocalEngine {
     /// cell comes, and has a compiler wait for it. Nothing runs.
     pub fn warm_up(&self, library: &Library) {
         let cell = Cell { code: "1 + 1".to_owned(), ..Cell::default() };
-        let setup = self.setup(library);
         // What is wrong here is wrong for the first cell too, which can show it.
-        let _ = self.workshop.compile(&cell, &self.state, &setup, false);
-        self.workshop.expect(&setup);
+        let _ = self.workshop.compile(&cell, &self.state, &self.setup(library), false);
     }
 
     fn setup(&self, library: &Library) -> Setup {

@@ -18,6 +18,8 @@ pub(super) struct Parsed {
     pub(super) items: Vec<ParsedItem>,
     /// The last expression, if the cell has a value to show.
     pub(super) tail: Option<Range<usize>>,
+    /// Where the last statement begins that is no item.
+    pub(super) last_statement: usize,
     /// Variables bound at the top level, in order, the last binding of a name only.
     pub(super) bindings: Vec<Binding>,
     /// How often the statements mention a name, in strings' `{name}` too.
@@ -87,6 +89,7 @@ pub(super) fn parse(code: &str) -> Option<Parsed> {
             parsed.items.extend(items);
             continue;
         }
+        parsed.last_statement = range(statement).start;
         count_mentions(statement.to_token_stream(), &mut parsed.mentions);
         let mut awaits = Awaits(false);
         awaits.visit_stmt(statement);

@@ -80,6 +80,9 @@ pub(super) struct Rustc {
 /// The object file within a module's folder.
 pub(super) const OBJECT: &str = "cell.o";
 
+/// The file that says how a module was compiled: `rustc @rustc.args` in its folder does it again.
+const ARGUMENTS: &str = "rustc.args";
+
 impl Rustc {
     /// Starts a compiler in `folder`, which is made. It reads all that does not depend on the
     /// cell, the cell library above all, and then waits for the rest of the source: the crate's
@@ -104,10 +107,12 @@ impl Rustc {
                 command.args(["-Ztrim-diagnostic-paths=false", "-Zwrite-long-types-to-disk=no"]);
             }
         }
+        std::fs::write(folder.join(ARGUMENTS), arguments(&command)).map_err(unusable)?;
         let child = self.compilers.start(&mut command);
         let child = child.map_err(|e| Stop::Failed(format!("starting rustc: {e}")))?;
-        let child = Running { child: Some(child.ok_or(Stop::Cancelled)?), compilers: self.compilers.clone() };
-        Ok(Waiting { running: child, folder: folder.to_owned() })
+        let child = Some(child.ok_or(Stop::Cancelled)?);
+        let running = Running { child, compilers: self.compilers.clone() };
+        Ok(Waiting { running, folder: folder.to_owned() })
     }
 
     fn command(&self, folder: &Path, setup: &Setup) -> Command {
@@ -129,6 +134,11 @@ impl Rustc {
         }
         command
     }
+}
+
+/// One argument a line, as rustc reads them.
+fn arguments(command: &Command) -> String {
+    command.get_args().map(|a| a.to_string_lossy().into_owned() + "\n").collect()
 }
 
 /// What is the same for all cells: written once, read before the cell comes.

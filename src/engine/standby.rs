@@ -37,6 +37,12 @@ struct Held {
     compiler: Waiting,
 }
 
+impl Held {
+    fn fits(&mut self, goal: Goal, setup: &Setup) -> bool {
+        self.goal == goal && self.setup == *setup && self.compiler.is_alive()
+    }
+}
+
 impl Standby {
     /// None waits before [`Standby::expect`] or [`Standby::take`].
     pub(super) fn new(folder: PathBuf, rustc: Rustc) -> Standby {
@@ -52,24 +58,21 @@ impl Standby {
         Standby { rustc, place, waiting, wanted }
     }
 
-    /// A compiler that waits for source, and the number of the module it will make. Another one
-    /// is started in its place.
+    /// A compiler that waits for source, and the number of the module it will make. Started now if
+    /// none waits.
     pub(super) fn take(&self, goal: Goal, setup: &Setup) -> Result<(usize, Waiting), Stop> {
         let held = {
             let mut waiting = lock(&self.waiting);
-            let index = waiting.iter().position(|h| h.goal == goal && h.setup == *setup);
+            let index = waiting.iter_mut().position(|h| h.fits(goal, setup));
             index.map(|index| waiting.swap_remove(index))
         };
-        let alive = |mut h: Held| h.compiler.is_alive().then_some((h.number, h.compiler));
-        let taken = match held.and_then(alive) {
-            Some(taken) => taken,
-            None => self.place.start(&self.rustc, goal, setup)?,
-        };
-        self.expect(goal, setup);
-        Ok(taken)
+        match held {
+            Some(held) => Ok((held.number, held.compiler)),
+            None => self.place.start(&self.rustc, goal, setup),
+        }
     }
 
-    /// Has a compiler started for the next cell. Does not block.
+    /// Has a compiler started for the next cell, if none waits. Does not block.
     pub(super) fn expect(&self, goal: Goal, setup: &Setup) {
         // Without the thread there is nobody to tell, see `new`.
         let _ = self.wanted.send((goal, setup.clone()));
@@ -94,6 +97,7 @@ fn keep_waiting(
 ) {
     loop {
         match wanted.recv_timeout(IDLE) {
+            Ok((goal, setup)) if lock(waiting).iter_mut().any(|h| h.fits(goal, &setup)) => {}
             Ok((goal, setup)) => {
                 // What cannot start now says why when the next cell starts it.
                 if let Ok((number, compiler)) = place.start(rustc, goal, &setup) {

@@ -13,10 +13,11 @@ use super::draft::Draft;
 use super::generate::{self, SYMBOL, Text, Written};
 use super::items::Source;
 use super::linker::{Linker, MODULE};
+use super::parse::Binding;
 use super::rustc::{Complaint, Goal, Rustc, Setup, Stop, Waiting};
 use super::standby::Standby;
 use super::state::State;
-use super::{Module, diagnose::borrow_refused};
+use super::Module;
 use crate::cells::{Compilers, Toolchain};
 use crate::stage::{Cell, Failure};
 
@@ -93,13 +94,11 @@ impl Workshop {
         nice: bool,
     ) -> Result<Compiled, Refused> {
         let draft = Draft::new(cell, self.source(cell), state);
-        Job { workshop: self, setup, nice }.compile(draft, &state.unkept)
-    }
-
-    /// Has compilers started for the next cell.
-    pub(super) fn expect(&self, setup: &Setup) {
+        let compiled = Job { workshop: self, setup, nice }.compile(draft, &state.unkept);
+        // Not earlier: they would take processor time from this cell.
         self.standby.expect(Goal::Code, setup);
         self.standby.expect(Goal::Types, setup);
+        compiled
     }
 
     /// Remembers how to read places in a module that is about to run.
@@ -222,12 +221,10 @@ fn refused_borrow(
     errors: &[Complaint],
     corrections: &[Correction],
 ) -> Option<Failure> {
-    let name = corrections.iter().find_map(|c| match c {
-        Correction::Borrows(name) if draft.only_binds(name) => Some(name),
-        _ => None,
-    })?;
-    let binding = draft.parsed.bindings.iter().find(|b| b.name == *name)?;
-    Some(borrow_refused(&draft.source, binding, errors))
+    let borrows = |b: &&Binding| corrections.contains(&Correction::Borrows(b.name.clone()));
+    let mut bindings = draft.parsed.bindings.iter().filter(borrows);
+    let binding = bindings.find(|b| draft.is_for_later(b))?;
+    Some(diagnose::borrow_refused(&draft.source, binding, errors))
 }
 
 fn explain(
