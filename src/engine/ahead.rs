@@ -22,6 +22,7 @@ struct Known {
     next: Option<Cell>,
     foreseen: Option<Foreseen>,
     work: Option<Work>,
+    paused: bool,
 }
 
 /// What the next cell will find, if the present one finishes.
@@ -46,6 +47,11 @@ impl Ahead {
         let mut known = self.lock();
         known.next = cell;
         known.begin();
+    }
+
+    /// Begins nothing while paused: a cell that is timed has the machine to itself.
+    pub fn pause(&self, paused: bool) {
+        self.lock().paused = paused;
     }
 
     /// What the next cell will find. Never blocks.
@@ -89,7 +95,9 @@ impl Ahead {
 impl Known {
     /// Begins to compile once both are known.
     fn begin(&mut self) {
-        let (Some(_), Some(_)) = (&self.next, &self.foreseen) else { return };
+        if self.paused || self.next.is_none() || self.foreseen.is_none() {
+            return;
+        }
         let (Some(cell), Some(foreseen)) = (self.next.take(), self.foreseen.take()) else { return };
         let (done, result) = bounded(1);
         self.work = Some(Work { cell: cell.clone(), foreseen: foreseen.clone(), result });

@@ -137,8 +137,7 @@ impl Engine for LocalEngine {
     }
 
     fn forget_all(&mut self) {
-        let statics = std::mem::take(&mut Arc::make_mut(&mut self.state).statics);
-        self.state = Arc::new(State { statics, ..State::default() });
+        self.state = Arc::default();
     }
 
     fn outline(&self) -> Arc<Outline> {
