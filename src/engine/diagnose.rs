@@ -23,6 +23,8 @@ pub(super) enum Correction {
     Borrows(String),
     /// This earlier variable's type cannot be named any more.
     Unnameable(String),
+    /// There is no new variable of this name.
+    Missing(String),
 }
 
 /// Codes of the borrow checker for a value that does not live long enough to be kept.
@@ -50,6 +52,9 @@ fn correction(error: &Complaint, written: &Written) -> Option<Correction> {
     match (primary, code) {
         (Purpose::Return(name), Some("E0382")) => Some(Correction::Moved(name.clone())),
         (Purpose::Keep(name), Some("E0382" | "E0381")) => Some(Correction::Consumed(name.clone())),
+        (Purpose::Keep(name), Some("E0425" | "E0423" | "E0424")) => {
+            Some(Correction::Missing(name.clone()))
+        }
         (Purpose::Load(name), _) => Some(Correction::Unnameable(name.clone())),
         _ => None,
     }
@@ -77,6 +82,8 @@ fn borrower(error: &Complaint, written: &Written) -> Option<String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
     Type(String),
+    /// A function, with the type of a pointer to it.
+    Function(String),
     Closure,
     Opaque(String),
 }
@@ -110,6 +117,13 @@ fn named_type(text: &str) -> Option<String> {
 fn classify(text: &str) -> Found {
     if text.starts_with("{closure@") {
         return Found::Closure;
+    }
+    if let Some((pointer, name)) = text.rsplit_once(" {")
+        && ["fn(", "for<", "unsafe ", "extern "].iter().any(|start| text.starts_with(start))
+        && name.ends_with('}')
+        && !pointer.contains('{')
+    {
+        return Found::Function(pointer.to_owned());
     }
     let text = text.replace("{integer}", "i32").replace("{float}", "f64");
     if text.contains('{') || text.contains("impl ") {
@@ -156,7 +170,17 @@ pub(super) fn failure(
 /// The code of a complaint, which is what `%explain` wants.
 fn name(error: Option<&Complaint>) -> String {
     let code = error.and_then(|e| e.code.as_ref());
+    // The code of a lint is its name.
+    let code = code.filter(|c| c.code.starts_with('E'));
     code.map_or_else(|| "CompileError".to_owned(), |c| c.code.clone())
+}
+
+/// The name that an error says is not there.
+pub(super) fn unknown_name(error: &Complaint) -> Option<&str> {
+    let code = error.code.as_ref().map(|c| c.code.as_str());
+    let of_macro = code.is_none() && error.message.starts_with("cannot find macro");
+    let unresolved = matches!(code, Some("E0425" | "E0412" | "E0433" | "E0405" | "E0422" | "E0531"));
+    (unresolved || of_macro).then(|| error.message.split('`').nth(1)).flatten()
 }
 
 /// Says where an error stands that is not in the cell itself.
@@ -221,14 +245,8 @@ fn place<'a>(
 
 fn render(error: &Complaint, written: &Written) -> String {
     let mut groups = vec![main_group(error, written)];
-    for child in error.children.iter().filter(|c| has_replacement(c)) {
-        groups.extend(suggestion(child, written));
-    }
+    groups.extend(error.children.iter().filter_map(|child| suggestion(child, written)));
     Renderer::styled().render(&groups)
-}
-
-fn has_replacement(child: &Complaint) -> bool {
-    child.spans.iter().any(|s| s.suggested_replacement.is_some())
 }
 
 fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
@@ -241,9 +259,14 @@ fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
     for snippet in snippets(&error.spans, written) {
         group = group.element(snippet);
     }
-    for child in error.children.iter().filter(|c| !has_replacement(c)) {
+    for child in error.children.iter().filter(|c| suggestion(c, written).is_none()) {
         let level = if child.level == "help" { Level::HELP } else { Level::NOTE };
-        group = group.element(level.message(child.message.as_str()));
+        // What should be inserted into a generated line cannot be shown in its place.
+        let text = match child.spans.iter().find_map(|s| s.suggested_replacement.as_deref()) {
+            Some(code) => format!("{}: `{}`", child.message, code.trim()),
+            None => child.message.clone(),
+        };
+        group = group.element(level.message(text));
         for snippet in snippets(&child.spans, written) {
             group = group.element(snippet);
         }
@@ -278,6 +301,7 @@ fn suggestion<'a>(child: &'a Complaint, written: &'a Written) -> Option<Group<'a
     let mut patches = Vec::new();
     let mut cell = None;
     for span in &child.spans {
+        span.suggested_replacement.as_ref()?;
         let (source, range) = place(span, written)?;
         patches.push(Patch::new(range, span.suggested_replacement.as_deref()?));
         cell.get_or_insert(source);
@@ -305,6 +329,8 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_not_a_type() {
         assert_eq!(classify("{closure@In[1]:3:9: 3:17}"), Found::Closure);
+        let pointer = Found::Function("fn(i32) -> i32".into());
+        assert_eq!(classify("fn(i32) -> i32 {thrice}"), pointer);
         assert_eq!(classify("std::vec::Vec<{integer}>"), Found::Type("std::vec::Vec<i32>".into()));
         assert!(matches!(classify("impl std::ops::Fn()"), Found::Opaque(_)));
         assert!(matches!(classify("Map<I, {closure@In[1]:8:21}>"), Found::Opaque(_)));

@@ -25,7 +25,13 @@ pub(super) struct Draft {
     pub(super) new_statics: Vec<(Spot, Living)>,
     pub(super) loads: Vec<Variable>,
     pub(super) moved: Vec<String>,
+    /// Variables that the cell moves away and then gives a new value.
+    pub(super) renewed: Vec<String>,
     pub(super) keeps: Vec<String>,
+    /// New variables that are functions, to be kept as pointers of this type.
+    pub(super) pointers: HashMap<String, String>,
+    /// Whether what is private in modules must be seen, to write a variable's type.
+    pub(super) open: bool,
     pub(super) unkept: HashMap<String, String>,
     pub(super) types: HashMap<String, Found>,
     pub(super) show_value: bool,
@@ -36,7 +42,8 @@ pub(super) struct Draft {
 impl Draft {
     /// Looks at a cell.
     pub(super) fn new(cell: &Cell, source: Arc<Source>, state: &State) -> Draft {
-        let parsed = parse(&cell.code).unwrap_or_else(|| unparsed(&cell.code));
+        let parsed = parse(&cell.code, &state.items.shapes());
+        let parsed = parsed.unwrap_or_else(|| unparsed(&cell.code));
         let items = state.items.with(&parsed.items, &source);
         let keeps = parsed.bindings.iter().map(|b| b.name.clone()).collect();
         let mut draft = Draft {
@@ -46,7 +53,10 @@ impl Draft {
             new_statics: Vec::new(),
             loads: Vec::new(),
             moved: Vec::new(),
+            renewed: Vec::new(),
             keeps,
+            pointers: HashMap::new(),
+            open: false,
             unkept: HashMap::new(),
             types: HashMap::new(),
             show_value: !cell.silent,
@@ -66,7 +76,7 @@ impl Draft {
         if changed.is_empty() {
             return;
         }
-        let of_changed = |type_name: &str| words(type_name).any(|word| changed.contains(word));
+        let of_changed = |type_name: &str| heads(type_name).any(|word| changed.contains(word));
         for Variable { name, type_name, .. } in state.variables.values() {
             if of_changed(type_name) {
                 let why = format!("its type `{type_name}` was redefined");
@@ -96,6 +106,16 @@ impl Draft {
         binding.at.start >= self.parsed.last_statement && !self.mentions(&binding.name)
     }
 
+    /// Whether a variable's type is one that is bound for what its `drop` does.
+    pub(super) fn is_guard(&self, binding: &Binding) -> bool {
+        let Some(Found::Type(name) | Found::Opaque(name)) = self.types.get(&binding.name) else {
+            return false;
+        };
+        let path = name.split('<').next().unwrap_or(name);
+        let last = path.rsplit("::").next().unwrap_or(path);
+        ["Guard", "Ref", "RefMut", "Lock", "Entered", "Drain"].iter().any(|end| last.ends_with(end))
+    }
+
     /// How to write the cell as module number `module`.
     pub(super) fn plan(&self, module: usize) -> Plan<'_> {
         let mentions = self.parsed.mentions.keys().map(String::as_str);
@@ -106,6 +126,9 @@ impl Draft {
             items: self.items.reached(mentions.chain(types), &self.source),
             loads: self.loads.iter().collect(),
             moved: &self.moved,
+            renewed: &self.renewed,
+            pointers: &self.pointers,
+            open: self.open,
             keeps: &self.keeps,
             show_value: self.show_value,
             living: &self.living,
@@ -115,16 +138,33 @@ impl Draft {
 
     /// Whether rustc must be asked for types.
     pub(super) fn needs_types(&self) -> bool {
-        self.parsed.bindings.iter().any(|b| b.type_name.is_none())
+        self.parsed.bindings.iter().any(|b| self.written_type(b).is_none())
+    }
+
+    /// The type that the cell itself gives a new variable, if it will mean the same later.
+    fn written_type<'a>(&self, binding: &'a Binding) -> Option<&'a String> {
+        let of_alias = |name: &&String| words(name).any(|word| self.items.is_alias(word));
+        binding.type_name.as_ref().filter(|name| !of_alias(name))
+    }
+
+    /// Functions among the new variables that are not yet kept as pointers; keeps them so.
+    pub(super) fn point_at_functions(&mut self) -> bool {
+        let before = self.pointers.len();
+        for (name, found) in &self.types {
+            if let (Found::Function(pointer), true) = (found, self.keeps.contains(name)) {
+                self.pointers.insert(name.clone(), pointer.clone());
+            }
+        }
+        self.pointers.len() > before
     }
 
     /// The type of a new variable, or why it cannot be kept.
     pub(super) fn type_of(&self, binding: &Binding) -> Result<String, String> {
-        if let Some(written) = &binding.type_name {
+        if let Some(written) = self.written_type(binding) {
             return Ok(written.clone());
         }
         match self.types.get(&binding.name) {
-            Some(Found::Type(name)) => Ok(name.clone()),
+            Some(Found::Type(name) | Found::Function(name)) => Ok(name.clone()),
             Some(Found::Closure) => {
                 Err("was not kept by the cell that bound it: a closure has no \
                 type that a later cell could write. Make it a `fn`, or box it: `let f: Box<dyn \
@@ -146,7 +186,14 @@ impl Draft {
         let mut changed = false;
         for correction in corrections {
             changed |= match correction {
-                Correction::Moved(name) => push_new(&mut self.moved, name),
+                Correction::Moved(name) if self.may_renew(name) => {
+                    push_new(&mut self.renewed, name)
+                }
+                Correction::Moved(name) => {
+                    self.renewed.retain(|other| other != name);
+                    push_new(&mut self.moved, name)
+                }
+                Correction::Missing(name) => self.is_tentative(name) && self.never_mind(name),
                 Correction::Consumed(name) => {
                     let why = "was moved by the cell that bound it".to_owned();
                     self.give_up(name, why)
@@ -158,16 +205,30 @@ impl Draft {
                         .to_owned();
                     self.give_up(name, why)
                 }
-                Correction::Unnameable(_) => false,
+                Correction::Unnameable(_) => !std::mem::replace(&mut self.open, true),
             };
         }
         changed
     }
 
+    /// Whether a variable that is moved away may have got a new value after that.
+    fn may_renew(&self, name: &String) -> bool {
+        self.parsed.assigned.contains(name) && !self.renewed.contains(name)
+    }
+
+    fn is_tentative(&self, name: &str) -> bool {
+        self.parsed.bindings.iter().any(|b| b.name == name && b.tentative)
+    }
+
     fn give_up(&mut self, name: &str, why: String) -> bool {
+        self.unkept.insert(name.to_owned(), why);
+        self.never_mind(name)
+    }
+
+    /// Does not keep a new variable.
+    fn never_mind(&mut self, name: &str) -> bool {
         let before = self.keeps.len();
         self.keeps.retain(|kept| kept != name);
-        self.unkept.insert(name.to_owned(), why);
         self.keeps.len() < before
     }
 }
@@ -185,10 +246,30 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|w| !w.is_empty())
 }
 
+/// The words of a type that are not looked up in another: `std` and `P` of `std::vec::Vec<P>`.
+fn heads(text: &str) -> impl Iterator<Item = &str> {
+    words(text).filter(move |word| {
+        let at = word.as_ptr() as usize - text.as_ptr() as usize;
+        !text[..at].trim_end().ends_with("::")
+    })
+}
+
 fn push_new(names: &mut Vec<String>, name: &str) -> bool {
     let new = !names.iter().any(|n| n == name);
     if new {
         names.push(name.to_owned());
     }
     new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::heads;
+
+    #[test]
+    fn only_the_first_word_of_a_path_can_be_a_type_of_the_session() {
+        let of = |text| heads(text).collect::<Vec<_>>();
+        assert_eq!(of("std::vec::Vec<P>"), ["std", "P"]);
+        assert_eq!(of("HashMap < K, a :: B >"), ["HashMap", "K", "a"]);
+    }
 }

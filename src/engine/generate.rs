@@ -46,6 +46,12 @@ pub(super) struct Plan<'a> {
     pub(super) loads: Vec<&'a Variable>,
     /// Of these, the ones that rustc says the cell has moved away.
     pub(super) moved: &'a [String],
+    /// And the ones that it then gives a new value: they are put back by the statements.
+    pub(super) renewed: &'a [String],
+    /// New variables that are kept as pointers of another type.
+    pub(super) pointers: &'a HashMap<String, String>,
+    /// Whether all in modules is to be public.
+    pub(super) open: bool,
     /// Variables that the cell leaves to later cells.
     pub(super) keeps: &'a [String],
     pub(super) show_value: bool,
@@ -169,7 +175,8 @@ pub(super) fn write(
 ) -> io::Result<(Written, String)> {
     let mut written = Written::default();
     // Not with its parents: a session that has ended must not get its folder back.
-    for directory in [folder.to_owned(), folder.join("items"), folder.join("body")] {
+    let folders = ["items", "body", "macros"].map(|name| folder.join(name));
+    for directory in [folder.to_owned()].into_iter().chain(folders) {
         std::fs::create_dir(&directory)
             .or_else(|e| if directory.is_dir() { Ok(()) } else { Err(e) })?;
     }
@@ -182,18 +189,30 @@ pub(super) fn write(
 /// One file per cell that contributes items, everything else in it blanked out.
 fn write_items(folder: &Path, plan: &Plan<'_>, written: &mut Written) -> io::Result<Vec<String>> {
     let new: HashMap<Spot, Living> = plan.new_statics().into_iter().collect();
-    // Macros are seen by what follows them: cells in the order in which they ran.
-    let mut by_cell: Vec<(&Arc<Source>, Vec<&SessionItem>)> = Vec::new();
-    for item in plan.items.iter().filter(|i| plan.is_included(i)) {
-        match by_cell.iter_mut().find(|(source, _)| source.name == item.source.name) {
-            Some((_, items)) => items.push(item),
-            None => by_cell.push((&item.source, vec![item])),
+    let mut files: Vec<(String, Vec<&SessionItem>)> = Vec::new();
+    // Macros are seen by what follows them, and a later definition by earlier functions too: all
+    // macros come first, then cells in the order in which they ran.
+    let (macros, others): (Vec<&SessionItem>, Vec<&SessionItem>) =
+        plan.items.iter().filter(|i| plan.is_included(i)).partition(|i| i.item.kind == "macro");
+    for (folder, items) in [("macros", macros), ("items", others)] {
+        for item in items {
+            let file = format!("{folder}/{}", item.source.name);
+            match files.iter_mut().find(|(other, _)| *other == file) {
+                Some((_, items)) => items.push(item),
+                None => files.push((file, vec![item])),
+            }
         }
     }
     let mut includes = Vec::new();
-    for (source, items) in by_cell {
+    for (file, items) in files {
+        let source = &items[0].source;
         let ranges: Vec<_> = items.iter().map(|i| i.item.range.clone()).collect();
         let mut edits = keep_only(source.text.len(), &ranges);
+        edits.extend(items.iter().flat_map(|i| i.replaced.iter().cloned().map(Edit::Blank)));
+        if plan.open {
+            let private = items.iter().flat_map(|i| &i.item.private);
+            edits.extend(private.map(|at| Edit::Insert(*at, "pub ".to_owned())));
+        }
         for (item, s) in items.iter().flat_map(|i| i.item.statics.iter().map(|s| (*i, s))) {
             match (plan.living(item, s), new.get(&spot(item, s))) {
                 (Some(living), _) => edits.extend(s.import(&living.symbol)),
@@ -202,7 +221,6 @@ fn write_items(folder: &Path, plan: &Plan<'_>, written: &mut Written) -> io::Res
             }
         }
         let (text, insertions) = apply(&source.text, &edits);
-        let file = format!("items/{}", source.name);
         std::fs::write(folder.join(&file), text)?;
         written.files.insert(file.clone(), (Arc::clone(source), insertions));
         includes.push(file);
@@ -218,8 +236,9 @@ fn write_body(
     written: &mut Written,
 ) -> io::Result<String> {
     let text = &plan.source.text;
-    let items = plan.parsed.items.iter().map(|i| Edit::Blank(i.range.clone()));
-    let mut edits: Vec<Edit> = items.collect();
+    let items = plan.parsed.items.iter().map(|i| &i.range);
+    let elsewhere = items.chain(&plan.parsed.attributes).cloned();
+    let mut edits: Vec<Edit> = elsewhere.map(Edit::Blank).collect();
     let (waits, close) = if plan.parsed.awaits {
         ("::parcell::rt::block_on(async{", "::std::result::Result::Ok(())})}")
     } else {
@@ -240,8 +259,14 @@ fn write_body(
         edits.push(Edit::Insert(tail.end, after.to_owned()));
     }
     let (mut body, insertions) = apply(text, &edits);
-    body += CLOSING;
+    // What does not parse must not become whole by what follows it.
+    body += if plan.parsed.whole { CLOSING } else { "\n" };
     let file = format!("body/{}", plan.source.name);
+    for name in plan.renewed {
+        let line = body.matches('\n').count() + 1;
+        written.purposes.insert((file.clone(), line), Purpose::Return(name.clone()));
+        writeln!(body, "::parcell::rt::put({name:?}, {name});").expect("writing to a string");
+    }
     // Last bound first: what borrows is then kept before what it borrows from moves away.
     for name in plan.keeps.iter().rev() {
         let line = body.matches('\n').count() + 1;
@@ -249,7 +274,8 @@ fn write_body(
         if ask_types {
             writeln!(body, "let _: ::parcell::rt::TypeWanted = ({name},);")
         } else {
-            writeln!(body, "::parcell::rt::put({name:?}, {name});")
+            let of = plan.pointers.get(name).map(|t| format!("::<{t}>")).unwrap_or_default();
+            writeln!(body, "::parcell::rt::put{of}({name:?}, {name});")
         }
         .expect("writing to a string");
     }
@@ -279,13 +305,15 @@ fn root(plan: &Plan<'_>, includes: &[String], body: &str, written: &mut Written)
         format!("let __finished = ::parcell::rt::run(&mut include!({body:?}));")
     } else {
         format!(
-            "let __finished = {{ let mut __once = ::std::option::Option::Some(include!({body:?})); \
+            "let __finished = {{ let mut __once = ::std::option::Option::Some(\
+             ::parcell::rt::once(include!({body:?}))); \
              ::parcell::rt::run(&mut || match __once.take() {{ \
-             ::std::option::Option::Some(mut __statements) => __statements(), \
+             ::std::option::Option::Some(__statements) => __statements(), \
              ::std::option::Option::None => ::std::result::Result::Ok(()) }}) }};"
         )
     });
-    for Variable { name, .. } in plan.loads.iter().filter(|v| !plan.moved.contains(&v.name)) {
+    let gone = |v: &&&Variable| plan.moved.contains(&v.name) || plan.renewed.contains(&v.name);
+    for Variable { name, .. } in plan.loads.iter().filter(|v| !gone(v)) {
         let rebound = plan.keeps.contains(name);
         let condition = if rebound { "if !__finished " } else { "" };
         lines.push(format!("{condition}{{ ::parcell::rt::put({name:?}, {name}); }}"));

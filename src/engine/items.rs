@@ -2,8 +2,10 @@
 //! reaches. A cell compiles only those, so its cost does not grow with the notebook.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::macros::Shapes;
 use super::parse::{Key, ParsedItem, Space};
 
 /// The source of a cell as its items remember it.
@@ -27,6 +29,30 @@ impl Source {
 pub(super) struct SessionItem {
     pub(super) item: ParsedItem,
     pub(super) source: Arc<Source>,
+    /// Members of an `impl` that a later one has replaced: bytes of the source.
+    pub(super) replaced: Vec<Range<usize>>,
+}
+
+/// What is left of an item when these are defined: all, nothing, or an `impl` with less members.
+fn left_of(old: &Arc<SessionItem>, new: &[ParsedItem]) -> Option<Arc<SessionItem>> {
+    let mut replacing = new.iter().filter(|n| n.key.replaces(&old.item.key)).peekable();
+    if replacing.peek().is_none() {
+        return Some(Arc::clone(old));
+    }
+    let members: HashSet<&String> =
+        replacing.flat_map(|n| n.members.iter().map(|(name, _)| name)).collect();
+    let (gone, left): (Vec<_>, Vec<_>) =
+        old.item.members.iter().cloned().partition(|(name, _)| members.contains(name));
+    if left.is_empty() {
+        return None;
+    }
+    let mut rest = SessionItem::clone(old);
+    rest.replaced.extend(gone.into_iter().map(|(_, range)| range));
+    if let Key::Impl(_, names) = &mut rest.item.key {
+        names.retain(|name| !members.contains(name));
+    }
+    rest.item.members = left;
+    Some(Arc::new(rest))
 }
 
 /// All items of a session, in the order of their definition.
@@ -38,16 +64,38 @@ pub(super) struct Items {
 impl Items {
     /// The items as they are once a cell's own have been added.
     pub(super) fn with(&self, items: &[ParsedItem], source: &Arc<Source>) -> Items {
-        let replaced = |old: &SessionItem| items.iter().any(|new| new.key.replaces(&old.item.key));
         let mut all: Vec<Arc<SessionItem>> =
-            self.all.iter().filter(|old| !replaced(old)).cloned().collect();
-        let own = |item: &ParsedItem| SessionItem { item: item.clone(), source: Arc::clone(source) };
+            self.all.iter().filter_map(|old| left_of(old, items)).collect();
+        let own = |item: &ParsedItem| SessionItem {
+            item: item.clone(),
+            source: Arc::clone(source),
+            replaced: Vec::new(),
+        };
         all.extend(items.iter().map(|item| Arc::new(own(item))));
         Items { all }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionItem> {
         self.all.iter().map(AsRef::as_ref)
+    }
+
+    /// What the session's macros make.
+    pub(super) fn shapes(&self) -> Shapes {
+        let shape = |i: &Arc<SessionItem>| match &i.item.key {
+            Key::Named(Space::Macro, name) => Some((name.clone(), i.item.shape.clone()?)),
+            _ => None,
+        };
+        self.all.iter().filter_map(shape).collect()
+    }
+
+    /// Whether a name is what a `use` or a `type` made of another: it may come to mean something
+    /// else while values of what it meant live on.
+    pub(super) fn is_alias(&self, name: &str) -> bool {
+        self.all.iter().any(|i| match &i.item.key {
+            Key::Use(other) => other == name,
+            Key::Named(Space::Type, other) => other == name && i.item.kind == "type",
+            _ => false,
+        })
     }
 
     /// The items that code mentioning these names reaches, in order of definition. Items of the
@@ -168,7 +216,7 @@ mod tests {
         for (index, text) in cells.iter().enumerate() {
             let name = format!("In[{}]", index + 1);
             let source = Arc::new(Source { name, text: (*text).to_owned() });
-            items = items.with(&parse(text).unwrap().items, &source);
+            items = items.with(&parse(text, &items.shapes()).unwrap().items, &source);
         }
         (items, none)
     }

@@ -18,6 +18,7 @@ mod generate;
 mod items;
 mod linker;
 mod local;
+mod macros;
 mod outcome;
 mod parse;
 mod rustc;

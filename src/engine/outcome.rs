@@ -33,7 +33,7 @@ pub(super) fn failure(outcome: &Outcome, files: &BTreeMap<String, Text>) -> Opti
 
 fn panicked(panic: &Panic, files: &BTreeMap<String, Text>) -> Failure {
     let Panic { message, file, line, column: shown, thread } = panic;
-    let start = ["body/In[", "items/In["].iter().find_map(|s| file.rfind(s));
+    let start = ["body/In[", "items/In[", "macros/In["].iter().find_map(|s| file.rfind(s));
     let file = start.map_or(file.as_str(), |at| &file[at..]);
     let mut lines = vec![format!("\u{1b}[1;31mPanic\u{1b}[0m: {message}")];
     let by = thread.as_ref().map(|t| format!(", in thread {t}")).unwrap_or_default();

@@ -41,6 +41,11 @@ impl State {
             let kept = draft.parsed.bindings.iter().filter(|b| draft.keeps.contains(&b.name));
             kept.for_each(|binding| next.bind(draft, binding, &mut dropped));
         } else {
+            for name in &draft.renewed {
+                next.variables.remove(name);
+                let why = format!("was moved away by {}, which did not finish", draft.source.name);
+                next.unkept.insert(name.clone(), why);
+            }
             let new = draft.keeps.iter().filter(|k| !self.variables.contains_key(*k));
             let why = format!("was not kept: {} did not finish", draft.source.name);
             next.unkept.extend(new.map(|name| (name.clone(), why.clone())));

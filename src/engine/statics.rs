@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
 use syn::visit::Visit;
@@ -16,8 +17,10 @@ use super::parse::range;
 #[derive(Debug, Clone)]
 pub(super) struct Static {
     pub(super) name: String,
-    /// Its type, on one line.
+    /// Its type, on one line, with the lifetimes that a static may leave out.
     pub(super) type_name: String,
+    /// Those lifetimes, and where they belong.
+    elided: Vec<(usize, &'static str)>,
     kind: Kind,
     /// From its first attribute to its semicolon.
     range: Range<usize>,
@@ -95,6 +98,7 @@ impl Static {
             edits.push(insert(self.ty.start, "::std::thread::LocalKey<"));
             edits.push(insert(self.ty.end, ">"));
         }
+        edits.extend(self.elided.iter().map(|(at, text)| insert(*at, text)));
         edits.push(Edit::Blank(self.value.clone()));
         edits.push(insert(self.range.end, if self.closed { " }" } else { "; }" }));
         edits
@@ -158,6 +162,47 @@ pub(super) fn declares_statics(mac: &Macro) -> bool {
     kind_of(mac).is_some()
 }
 
+/// A type with `'static` at each reference that names no lifetime, and where that stands.
+fn whole_type(ty: &Type) -> (String, Vec<(usize, &'static str)>) {
+    let mut at = Vec::new();
+    let whole = with_lifetimes(ty.to_token_stream(), &mut at);
+    (whole.to_string(), at)
+}
+
+/// The same for tokens, and for `Cow<str>`, the one type of std that can leave its lifetime out. The references in `fn(&T) -> &U` are left alone: they are not the static's.
+fn with_lifetimes(tokens: TokenStream, at: &mut Vec<(usize, &'static str)>) -> TokenStream {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    let is_punct = |index: usize, c: char| {
+        matches!(tokens.get(index), Some(TokenTree::Punct(p)) if p.as_char() == c)
+    };
+    let mut whole = TokenStream::new();
+    let mut of_function = false;
+    for (index, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Group(group) if !of_function => {
+                let inner = with_lifetimes(group.stream(), at);
+                whole.extend([TokenTree::Group(Group::new(group.delimiter(), inner))]);
+            }
+            TokenTree::Ident(word) => {
+                of_function = ["fn", "Fn", "FnMut", "FnOnce"].contains(&word.to_string().as_str());
+                whole.extend([token.clone()]);
+            }
+            _ => whole.extend([token.clone()]),
+        }
+        let returned = index >= 2 && is_punct(index - 1, '>') && is_punct(index - 2, '-');
+        if is_punct(index, '&') && !returned && !is_punct(index + 1, '\'') {
+            at.push((token.span().byte_range().end, "'static "));
+            whole.extend(quote::quote!('static));
+        }
+        let of_cow = matches!(tokens.get(index.wrapping_sub(1)), Some(t) if t.to_string() == "Cow");
+        if of_cow && is_punct(index, '<') && !is_punct(index + 1, '\'') {
+            at.push((token.span().byte_range().end, "'static, "));
+            whole.extend(quote::quote!('static,));
+        }
+    }
+    whole
+}
+
 /// Whether an attribute gives a static a symbol of the user's choice.
 fn names_symbol(attribute: &Attribute) -> bool {
     let text = attribute.to_token_stream().to_string();
@@ -171,9 +216,11 @@ impl Visit<'_> for Finder {
         }
         let mutable = matches!(node.mutability, StaticMutability::Mut(_));
         let whole = range(node);
+        let (type_name, elided) = whole_type(&node.ty);
         self.found.push(Static {
             name: node.ident.to_string(),
-            type_name: node.ty.to_token_stream().to_string(),
+            type_name,
+            elided,
             kind: if mutable { Kind::Mutable } else { Kind::Plain },
             keyword: node.static_token.span.byte_range().start,
             ty: range(&node.ty),
@@ -244,9 +291,11 @@ impl Declaration {
         let value_end = range(&self.value).end;
         let end = self.semicolon.map_or(value_end, |s| s.spans[0].byte_range().end);
         let is_of_kind = self.lazy == (kind == Kind::Lazy);
+        let (type_name, elided) = whole_type(&self.ty);
         Static {
             name: self.name.to_string(),
-            type_name: self.ty.to_token_stream().to_string(),
+            type_name,
+            elided,
             kind: if is_of_kind { kind } else { Kind::Plain },
             range: self.start..end,
             keyword: self.keyword.span.byte_range().start,

@@ -94,7 +94,7 @@ impl Workshop {
         nice: bool,
     ) -> Result<Compiled, Refused> {
         let draft = Draft::new(cell, self.source(cell), state);
-        let compiled = Job { workshop: self, setup, nice }.compile(draft, &state.unkept);
+        let compiled = Job { workshop: self, setup, nice }.compile(draft, state);
         // Not earlier: they would take processor time from this cell.
         self.standby.expect(Goal::Code, setup);
         self.standby.expect(Goal::Types, setup);
@@ -131,7 +131,7 @@ impl Job<'_> {
     fn compile(
         &self,
         mut draft: Draft,
-        unkept: &HashMap<String, String>,
+        state: &State,
     ) -> Result<Compiled, Refused> {
         let mut wants_types = draft.needs_types();
         for _ in 0..ROUNDS {
@@ -143,6 +143,9 @@ impl Job<'_> {
                 draft.types = self.ask_types(&draft)?;
             }
             let errors = code.errors()?;
+            if errors.is_empty() && draft.point_at_functions() {
+                continue;
+            }
             if errors.is_empty() {
                 return self.finish(draft, number, &folder, written);
             }
@@ -151,7 +154,7 @@ impl Job<'_> {
                 return Err(refused.into());
             }
             if corrections.is_empty() || !draft.correct(&corrections) {
-                return Err(explain(&errors, &written, &draft, unkept, &corrections));
+                return Err(explain(&errors, &written, &draft, state, &corrections));
             }
         }
         let text = "rustc and parcell did not agree on the cell's variables";
@@ -223,7 +226,7 @@ fn refused_borrow(
 ) -> Option<Failure> {
     let borrows = |b: &&Binding| corrections.contains(&Correction::Borrows(b.name.clone()));
     let mut bindings = draft.parsed.bindings.iter().filter(borrows);
-    let binding = bindings.find(|b| draft.is_for_later(b))?;
+    let binding = bindings.find(|b| draft.is_for_later(b) && !draft.is_guard(b))?;
     Some(diagnose::borrow_refused(&draft.source, binding, errors))
 }
 
@@ -231,7 +234,7 @@ fn explain(
     errors: &[Complaint],
     written: &Written,
     draft: &Draft,
-    unkept: &HashMap<String, String>,
+    state: &State,
     corrections: &[Correction],
 ) -> Refused {
     for correction in corrections {
@@ -247,7 +250,22 @@ fn explain(
             return Refused { failure, unnameable: Some(name.clone()) };
         }
     }
-    let unkept = unkept.iter().chain(&draft.unkept);
-    let hints = unkept.map(|(name, why)| (name.clone(), format!("`{name}` {why}"))).collect();
+    let unknown = errors.iter().filter_map(diagnose::unknown_name);
+    let mut hints: HashMap<String, String> =
+        unknown.filter_map(|name| similar_name(name, draft, state)).collect();
+    let unkept = state.unkept.iter().chain(&draft.unkept);
+    hints.extend(unkept.map(|(name, why)| (name.clone(), format!("`{name}` {why}"))));
     diagnose::failure(errors, written, &hints, &draft.source).into()
+}
+
+/// A name of the session that somebody who wrote `name` may have meant, with the hint that says
+/// so. rustc sees only those that the cell reaches.
+fn similar_name(name: &str, draft: &Draft, state: &State) -> Option<(String, String)> {
+    let variables = state.variables.keys().map(|v| (v.clone(), "variable"));
+    let items = draft.items.names().into_iter();
+    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
+    let close = |(other, _): &(String, _)| distance(other) <= name.chars().count().max(3) / 3;
+    let (other, kind) = variables.chain(items).filter(close).min_by_key(|(o, _)| distance(o))?;
+    let hint = format!("a {kind} of this notebook has a similar name: `{other}`");
+    (other != name).then(|| (name.to_owned(), hint))
 }

@@ -180,9 +180,15 @@ impl Driver {
         }
     }
 
-    pub(super) fn forget(&self, names: Vec<String>) {
-        // A driver that is gone has no variables to forget.
-        let _ = send(&self.control, &Order::Forget { names });
+    /// Drops variables; what they print has been shown when this returns.
+    pub(super) fn forget(&mut self, names: Vec<String>) {
+        if names.is_empty() || send(&self.control, &Order::Forget { names }).is_err() {
+            return;
+        }
+        // A driver that is gone has no variables to forget, and the next cell says why it is.
+        if let Ok(Event::Forgotten { mark }) = self.events.recv() {
+            self.routing.wait_until_closed(mark);
+        }
     }
 
     /// Why the driver is gone, if it is.
@@ -277,7 +283,7 @@ fn listen(socket: UnixStream, routing: &Routing, session: &Sender<Event>) {
                 routing.place(mark, Some(publication));
                 continue;
             }
-            Event::Done { mark, .. } => {
+            Event::Done { mark, .. } | Event::Forgotten { mark } => {
                 routing.place(mark, None);
                 session.send(event)
             }

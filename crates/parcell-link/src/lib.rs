@@ -39,7 +39,7 @@ pub enum Order {
         /// What was typed, without the newline.
         text: Option<String>,
     },
-    /// Drop these variables. Not answered.
+    /// Drop these variables. Answered by [`Event::Forgotten`].
     Forget {
         /// Names of the variables to drop; names that do not exist are skipped.
         names: Vec<String>,
@@ -94,6 +94,11 @@ pub enum Event {
         outcome: Outcome,
         /// Nanoseconds that its statements ran.
         nanoseconds: u64,
+    },
+    /// Variables were dropped; what that printed stands before mark `mark` on both streams.
+    Forgotten {
+        /// The mark that closes that output.
+        mark: u64,
     },
     /// State of the thread pool.
     Threads {

@@ -177,7 +177,12 @@ fn run_orders(orders: &Receiver<Order>) -> Option<usize> {
             Order::Threads { .. } => {
                 link::tell(&Event::Threads { threads: threads::nthreads(), problem: None });
             }
-            Order::Forget { names } => store::forget(&names),
+            Order::Forget { names } => {
+                if let Err(payload) = std::panic::catch_unwind(|| store::forget(&names)) {
+                    eprintln!("a variable's `drop` panicked: {}", rt::message_of(payload.as_ref()));
+                }
+                link::tell(&Event::Forgotten { mark: link::close_streams() });
+            }
             Order::Place { directory, environment } => place(directory, environment),
             Order::Input { .. } | Order::CleanUp { .. } | Order::Exit => {
                 unreachable!("`obey` keeps these to itself")

@@ -68,6 +68,11 @@ pub(crate) fn enter(cell: extern "C-unwind" fn()) -> Option<Ended> {
     ENDED.take()
 }
 
+/// Makes a closure one that may move away what it captures, whatever it does with it.
+pub fn once<F: FnOnce() -> Result<(), Failure>>(statements: F) -> F {
+    statements
+}
+
 /// Runs a cell's statements; true if all of them ran.
 #[inline(never)]
 pub fn run(statements: &mut dyn FnMut() -> Result<(), Failure>) -> bool {
@@ -138,7 +143,7 @@ fn panicked(payload: &(dyn Any + Send)) -> Outcome {
     Outcome::Panicked(same.map_or_else(unnoticed, |index| panics.swap_remove(index)))
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "a panic whose payload is not text".to_owned())
@@ -150,7 +155,7 @@ pub(crate) fn on_panic(info: &PanicHookInfo<'_>) {
         return;
     }
     let current = std::thread::current();
-    let name = current.name().unwrap_or("unnamed");
+    let name = current.name().unwrap_or("<unnamed>");
     let place = info.location();
     let panic = Panic {
         message: message_of(info.payload()),
