@@ -44,12 +44,17 @@ pub(super) fn corrections(errors: &[Complaint], written: &Written) -> Vec<Correc
 fn correction(error: &Complaint, written: &Written) -> Option<Correction> {
     let code = error.code.as_ref().map(|c| c.code.as_str());
     let purpose = |s: &Span| written.purposes.get(&(s.file_name.clone(), s.line_start));
+    let primary = || error.spans.iter().find(|s| s.is_primary).and_then(purpose);
     let lifetime = code.is_none() && error.message.contains("lifetime");
     if lifetime || code.is_some_and(|c| BORROWS.contains(&c)) {
-        return borrower(error, written).map(Correction::Borrows);
+        // What is borrowed for ever is as good as moved away.
+        let moved = || match primary()? {
+            Purpose::Return(name) => Some(Correction::Moved(name.clone())),
+            _ => None,
+        };
+        return borrower(error, written).map(Correction::Borrows).or_else(moved);
     }
-    let primary = error.spans.iter().find(|s| s.is_primary).and_then(purpose)?;
-    match (primary, code) {
+    match (primary()?, code) {
         (Purpose::Return(name), Some("E0382")) => Some(Correction::Moved(name.clone())),
         (Purpose::Keep(name), Some("E0382" | "E0381")) => Some(Correction::Consumed(name.clone())),
         (Purpose::Keep(name), Some("E0425" | "E0423" | "E0424")) => {

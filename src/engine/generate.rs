@@ -260,7 +260,8 @@ fn write_body(
     }
     let (mut body, insertions) = apply(text, &edits);
     // What does not parse must not become whole by what follows it.
-    body += if plan.parsed.whole { CLOSING } else { "\n" };
+    let dangling = text.lines().next_back().is_some_and(|l| l.trim_start().starts_with("#["));
+    body += if plan.parsed.whole || dangling { CLOSING } else { "\n" };
     let file = format!("body/{}", plan.source.name);
     for name in plan.renewed {
         let line = body.matches('\n').count() + 1;

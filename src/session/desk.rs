@@ -60,15 +60,19 @@ impl Desk for CellDesk<'_> {
         if let Some(unknown) = names.iter().find(|n| !known.contains(n)) {
             return Err(Failure::new("UsageError", format!("there is no variable `{unknown}`")));
         }
+        let stage = self.stage();
         let ready = self.ready()?;
         ready.engine.forget_variables(names);
+        ready.driver.redirect(stage);
         ready.driver.forget(names.to_vec());
         self.session.tell_analyst();
         Ok(())
     }
 
     fn reset(&mut self) {
+        let stage = self.stage();
         if let Some(ready) = self.session.ready.as_mut() {
+            ready.driver.redirect(stage);
             let names = ready.engine.variables().into_iter().map(|v| v.name).collect();
             ready.driver.forget(names);
             ready.engine.forget_all();
