@@ -184,7 +184,8 @@ fn name(error: Option<&Complaint>) -> String {
 pub(super) fn unknown_name(error: &Complaint) -> Option<&str> {
     let code = error.code.as_ref().map(|c| c.code.as_str());
     let of_macro = code.is_none() && error.message.starts_with("cannot find macro");
-    let unresolved = matches!(code, Some("E0425" | "E0412" | "E0433" | "E0405" | "E0422" | "E0531"));
+    let unresolved =
+        matches!(code, Some("E0425" | "E0412" | "E0433" | "E0405" | "E0422" | "E0531"));
     (unresolved || of_macro).then(|| error.message.split('`').nth(1)).flatten()
 }
 
@@ -200,13 +201,13 @@ fn elsewhere(error: &Complaint, written: &Written, own: &Source) -> Option<Strin
 /// for it but to keep it.
 pub(super) fn borrow_refused(source: &Source, binding: &Binding, errors: &[Complaint]) -> Failure {
     let Binding { name: variable, at, .. } = binding;
-    let borrows = |e: &&Complaint| {
-        e.code.as_ref().is_some_and(|c| BORROWS.contains(&c.code.as_str()))
-    };
+    let borrows =
+        |e: &&Complaint| e.code.as_ref().is_some_and(|c| BORROWS.contains(&c.code.as_str()));
     let error = errors.iter().find(borrows);
     let lender = error.and_then(|e| e.message.split('`').nth(1)).filter(|l| l != variable);
     let lender = lender.map_or_else(|| "a value of this cell".to_owned(), |l| format!("`{l}`"));
-    let message = format!("`{variable}` borrows from {lender}, so it cannot be kept for later cells");
+    let message =
+        format!("`{variable}` borrows from {lender}, so it cannot be kept for later cells");
     let annotation = AnnotationKind::Primary.span(at.clone()).label("kept when the cell ends");
     let snippet = Snippet::source(source.text.as_str()).path(source.name.as_str());
     let title = Level::ERROR.primary_title(message.as_str());
@@ -230,10 +231,7 @@ fn help(hint: &str) -> String {
 }
 
 /// The place of a span in a cell; for code that a macro made, the place of the call.
-fn place<'a>(
-    span: &Span,
-    written: &'a Written,
-) -> Option<(&'a Source, std::ops::Range<usize>)> {
+fn place<'a>(span: &Span, written: &'a Written) -> Option<(&'a Source, std::ops::Range<usize>)> {
     let mut span = span;
     loop {
         if written.purposes.contains_key(&(span.file_name.clone(), span.line_start)) {

@@ -87,9 +87,8 @@ impl Draft {
         }
         for static_ in self.living.values().filter(|s| of_changed(&s.type_name)) {
             let Living { name, type_name, .. } = static_;
-            self.notices.push(format!(
-                "static `{name}` begins anew: its type `{type_name}` was redefined"
-            ));
+            self.notices
+                .push(format!("static `{name}` begins anew: its type `{type_name}` was redefined"));
         }
         self.living.retain(|_, s| !of_changed(&s.type_name));
     }

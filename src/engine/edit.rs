@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn blanks_keep_lines_and_bytes() {
         let text = "é = 1;\nfn f() {}";
-        let (kept, inserted) = apply(text, &keep_only(text.len(), &[8..17]));
+        let (kept, inserted) = apply(text, &keep_only(text.len(), std::slice::from_ref(&(8..17))));
         assert_eq!(kept, "       \nfn f() {}");
         assert!(inserted.is_empty());
     }

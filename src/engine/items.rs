@@ -141,7 +141,8 @@ impl Items {
     }
 
     fn defines_type(&self, name: &str) -> bool {
-        let is = |i: &Arc<SessionItem>| matches!(&i.item.key, Key::Named(Space::Type, n) if n == name);
+        let is =
+            |i: &Arc<SessionItem>| matches!(&i.item.key, Key::Named(Space::Type, n) if n == name);
         self.all.iter().any(is)
     }
 

@@ -15,8 +15,18 @@ pub(super) const MODULE: &str = "libcell.so";
 
 /// Names that the driver always has, in one version only.
 const AT_HAND: [&str; 12] = [
-    "_R", "_ZN", "__rust", "rust_", "parcell_", "_Unwind_", "_GLOBAL_OFFSET_TABLE_",
-    "__tls_get_addr", "DW.ref.", "mem", "bcmp", "strlen",
+    "_R",
+    "_ZN",
+    "__rust",
+    "rust_",
+    "parcell_",
+    "_Unwind_",
+    "_GLOBAL_OFFSET_TABLE_",
+    "__tls_get_addr",
+    "DW.ref.",
+    "mem",
+    "bcmp",
+    "strlen",
 ];
 
 /// The linker of a session.

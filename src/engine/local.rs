@@ -75,7 +75,8 @@ impl LocalEngine {
                 self.loaded.push(module);
             }
             Run::Ended(other) => {
-                evaluation.result = outcome::failure(&other, &self.workshop.files()).map_or(Ok(()), Err);
+                evaluation.result =
+                    outcome::failure(&other, &self.workshop.files()).map_or(Ok(()), Err);
                 if !matches!(other, Outcome::NotLoaded { .. }) {
                     let (stopped, dropped) = self.state.after(&draft, false);
                     self.state = Arc::new(stopped);

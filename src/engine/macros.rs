@@ -41,7 +41,8 @@ pub(super) fn shape_of(item: &Item) -> Option<(String, Shape)> {
     let mut shape = Shape::default();
     let tokens: Vec<TokenTree> = definition.mac.tokens.clone().into_iter().collect();
     for window in tokens.windows(3) {
-        if let [TokenTree::Punct(equals), TokenTree::Punct(greater), TokenTree::Group(rule)] = window
+        if let [TokenTree::Punct(equals), TokenTree::Punct(greater), TokenTree::Group(rule)] =
+            window
             && (equals.as_char(), greater.as_char()) == ('=', '>')
             && equals.spacing() == Spacing::Joint
         {

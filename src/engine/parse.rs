@@ -292,7 +292,8 @@ impl Visit<'_> for Awaits {
         let name = mac.path.segments.last().map(|s| s.ident.to_string()).unwrap_or_default();
         let mut names = HashMap::new();
         count_mentions(mac.tokens.clone(), &mut names);
-        self.0 |= AWAITING.contains(&name.as_str()) || names.contains_key("await") && !names.contains_key("async");
+        self.0 |= AWAITING.contains(&name.as_str())
+            || names.contains_key("await") && !names.contains_key("async");
     }
 }
 
@@ -318,9 +319,9 @@ fn names_in_placeholder(text: &str) -> impl Iterator<Item = &str> {
     let inner = text.split('}').next().unwrap_or_default();
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     let value = inner.split(|c| !is_word(c)).next();
-    let sizes = inner.match_indices('$').filter_map(move |(at, _)| {
-        inner[..at].rsplit(|c| !is_word(c)).next()
-    });
+    let sizes = inner
+        .match_indices('$')
+        .filter_map(move |(at, _)| inner[..at].rsplit(|c| !is_word(c)).next());
     value.into_iter().chain(sizes)
 }
 

@@ -89,7 +89,10 @@ impl Rustc {
     /// root includes a file that is its standard input.
     pub(super) fn start(&self, goal: Goal, folder: &Path, setup: &Setup) -> Result<Waiting, Stop> {
         let unusable = |e: io::Error| {
-            Stop::Failed(format!("the session's folder cannot be written: {}: {e}", folder.display()))
+            Stop::Failed(format!(
+                "the session's folder cannot be written: {}: {e}",
+                folder.display()
+            ))
         };
         // Not with its parents: a session that has ended must not get its folder back.
         std::fs::create_dir(folder).map_err(unusable)?;
@@ -230,8 +233,8 @@ impl Call {
     /// Puts the source that was handed over where its name says, so that the folder is complete.
     fn leave_source(&self) {
         let draft = self.file.with_extension("new");
-        let left = std::fs::write(&draft, &self.root)
-            .and_then(|()| std::fs::rename(&draft, &self.file));
+        let left =
+            std::fs::write(&draft, &self.root).and_then(|()| std::fs::rename(&draft, &self.file));
         // Nothing of this session depends on it, and a full disk has been or will be met elsewhere.
         left.unwrap_or(());
     }

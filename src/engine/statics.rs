@@ -172,9 +172,7 @@ fn whole_type(ty: &Type) -> (String, Vec<(usize, &'static str)>) {
 /// The same for tokens, and for `Cow<str>`, the one type of std that can leave its lifetime out. The references in `fn(&T) -> &U` are left alone: they are not the static's.
 fn with_lifetimes(tokens: TokenStream, at: &mut Vec<(usize, &'static str)>) -> TokenStream {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-    let is_punct = |index: usize, c: char| {
-        matches!(tokens.get(index), Some(TokenTree::Punct(p)) if p.as_char() == c)
-    };
+    let is_punct = |index: usize, c: char| matches!(tokens.get(index), Some(TokenTree::Punct(p)) if p.as_char() == c);
     let mut whole = TokenStream::new();
     let mut of_function = false;
     for (index, token) in tokens.iter().enumerate() {
@@ -206,7 +204,8 @@ fn with_lifetimes(tokens: TokenStream, at: &mut Vec<(usize, &'static str)>) -> T
 /// Whether an attribute gives a static a symbol of the user's choice.
 fn names_symbol(attribute: &Attribute) -> bool {
     let text = attribute.to_token_stream().to_string();
-    !attribute.path().is_ident("doc") && ["export_name", "no_mangle"].iter().any(|n| text.contains(n))
+    !attribute.path().is_ident("doc")
+        && ["export_name", "no_mangle"].iter().any(|n| text.contains(n))
 }
 
 impl Visit<'_> for Finder {
@@ -340,7 +339,8 @@ mod tests {
 
     #[test]
     fn a_thread_local_is_exported_as_its_key() {
-        let [export, import] = &both("thread_local! { static A: u8 = 1; static B: T<u8> = f() }")[..]
+        let [export, import] =
+            &both("thread_local! { static A: u8 = 1; static B: T<u8> = f() }")[..]
         else {
             unreachable!()
         };

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sha2::{Digest, Sha256};
 
+use super::Module;
 use super::diagnose::{self, Correction, Found};
 use super::draft::Draft;
 use super::generate::{self, SYMBOL, Text, Written};
@@ -17,7 +18,6 @@ use super::parse::Binding;
 use super::rustc::{Complaint, Goal, Rustc, Setup, Stop, Waiting};
 use super::standby::Standby;
 use super::state::State;
-use super::Module;
 use crate::cells::{Compilers, Toolchain};
 use crate::stage::{Cell, Failure};
 
@@ -128,11 +128,7 @@ impl Workshop {
 
 impl Job<'_> {
     /// Corrects what was generated until rustc agrees or only the user can help.
-    fn compile(
-        &self,
-        mut draft: Draft,
-        state: &State,
-    ) -> Result<Compiled, Refused> {
+    fn compile(&self, mut draft: Draft, state: &State) -> Result<Compiled, Refused> {
         let mut wants_types = draft.needs_types();
         for _ in 0..ROUNDS {
             let (number, compiler) = self.compiler(Goal::Code)?;

@@ -15,7 +15,7 @@ use super::show::IopubStage;
 use crate::server::Channel;
 use crate::stage::{Cell, Failure, Verdict};
 use crate::wire::Incoming;
-use crate::wire::content::{parse, ErrorOutput, ExecuteInput, ExecuteRequest};
+use crate::wire::content::{ErrorOutput, ExecuteInput, ExecuteRequest, parse};
 
 /// Whose turn it is, and the number of the last cell.
 #[derive(Debug, Default)]
