@@ -49,12 +49,14 @@ impl Standby {
         let place = Arc::new(Place { folder, modules: AtomicUsize::new(0) });
         let waiting = Arc::default();
         let (wanted, orders) = unbounded();
-        let (p, w, r) = (Arc::clone(&place), Arc::clone(&waiting), rustc.clone());
-        let started = std::thread::Builder::new()
-            .name("standby".to_owned())
-            .spawn(move || keep_waiting(&r, &p, &w, &orders));
         // Without this thread every compiler starts when its cell comes: slower, not wrong.
-        drop(started);
+        if std::env::var_os("PARCELL_STANDBY").is_none_or(|choice| choice != "off") {
+            let (p, w, r) = (Arc::clone(&place), Arc::clone(&waiting), rustc.clone());
+            let started = std::thread::Builder::new()
+                .name("standby".to_owned())
+                .spawn(move || keep_waiting(&r, &p, &w, &orders));
+            drop(started);
+        }
         Standby { rustc, place, waiting, wanted }
     }
 
