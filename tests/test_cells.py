@@ -153,7 +153,7 @@ def test_unicode_is_at_home(kernel):
 
 def test_errors_in_items_of_earlier_cells_name_that_cell(kernel):
     first = kernel.ok('fn brittle(v: &[i32]) -> i32 {\n    v[9]\n}').reply["execution_count"]
-    assert f"In[{first}]:2" in kernel.run("brittle(&[1])").error_text
+    assert f"[cell {first}, line 2]" in kernel.run("brittle(&[1])").error_text
 
 
 def test_numeric_code_is_compiled_as_for_release(kernel):

@@ -167,17 +167,17 @@ def test_a_panic_is_one_error_with_its_message_and_place(kernel):
     assert result.error["ename"] == "Panic"
     assert "too many: 3" in result.error["evalue"]
     count = result.reply["execution_count"]
-    assert re.search(rf"In\[{count}\]:2(:\d+)?", result.error_text)
+    assert f"[cell {count}, line 2]" in result.error_text
     assert result.stderr == ""
 
 
 def test_an_index_out_of_bounds_and_an_unwrap_name_their_line(kernel):
     result = kernel.run("let v = vec![1];\nlet i = 7;\nlet x = v[i];")
     assert "index is 7" in result.error_text
-    assert f"In[{result.reply['execution_count']}]:3" in result.error_text
+    assert f"[cell {result.reply['execution_count']}, line 3]" in result.error_text
     result = kernel.run('let x: Option<i32> = None;\nx.unwrap();')
     assert "called `Option::unwrap()` on a `None` value" in result.error_text
-    assert f"In[{result.reply['execution_count']}]:2" in result.error_text
+    assert f"[cell {result.reply['execution_count']}, line 2]" in result.error_text
 
 
 def test_a_panic_in_a_pool_thread_is_the_cells_error(kernel):
@@ -199,7 +199,7 @@ def test_a_compile_error_is_one_message_with_the_cells_own_lines(kernel):
     result = kernel.run("let a = 1;\nlet b: i32 = \"two\";\nlet c: bool = 3;")
     text = result.error_text
     count = result.reply["execution_count"]
-    assert result.error["ename"] == "CompileError"
+    assert result.error["ename"] == "E0308"
     assert f"In[{count}]:2:14" in text
     assert f"In[{count}]:3:15" in text
     assert "mismatched types" in text

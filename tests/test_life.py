@@ -96,7 +96,7 @@ def test_an_interrupt_ends_own_waits_within_a_second_and_keeps_variables(kernel,
 STUBBORN = {
     "a loop": "loop { std::hint::spin_loop() }",
     "a foreign sleep": "std::thread::sleep(std::time::Duration::from_secs(60));",
-    "a lock": "let m = std::sync::Mutex::new(0); let a = m.lock(); let b = m.lock();",
+    "a lock": "let m = std::sync::Mutex::new(0); let a = m.lock(); drop(m.lock());",
     "a read": "std::io::stdin().read_line(&mut String::new())?; loop {}",
 }
 

@@ -148,7 +148,7 @@ def test_an_empty_cell_is_ok(kernel):
     [
         ('panic!("boom")', "Panic"),
         ('"x".parse::<i32>()?;', "Error"),
-        ("let x: i32 = 1.5;", "CompileError"),
+        ("let x: i32 = 1.5;", "E0308"),
         ("std::process::exit(3)", "DriverDied"),
         ("%no_such_magic", "UsageError"),
     ],

@@ -104,6 +104,14 @@ pub struct Library {
     pub identity: String,
 }
 
+impl Library {
+    /// The shared objects that every cell's code uses.
+    pub fn linked_files(&self) -> Vec<PathBuf> {
+        let linked = self.crates.iter().filter(|(name, _)| self.linked.contains(name));
+        linked.map(|(_, file)| file.clone()).collect()
+    }
+}
+
 /// Flags that cells and everything they link are compiled with.
 pub const FLAGS: [&str; 2] = ["-Cprefer-dynamic", "-Ctarget-cpu=native"];
 

@@ -93,6 +93,10 @@ struct Player<'a> {
     recorder: Recorder,
 }
 
+fn request(cell: &CodeCell, count: u32) -> Cell {
+    Cell { code: cell.source.clone(), count, ..Default::default() }
+}
+
 /// The cells that are to be rewritten, by index, with their count if they were run.
 type Run = Vec<(usize, Option<u32>)>;
 
@@ -108,6 +112,8 @@ impl Player<'_> {
             let count = u32::try_from(place + 1).unwrap_or(u32::MAX);
             run[place].1 = Some(count);
             self.header(count, cells.len(), cell);
+            let next = cells.get(place + 1).map(|next| request(next, count.saturating_add(1)));
+            self.session.remote().announce(next);
             if let Err(error) = self.play_cell(cell, count) {
                 return (run, Err(error));
             }
@@ -123,7 +129,7 @@ impl Player<'_> {
 
     fn play_cell(&mut self, cell: &CodeCell, count: u32) -> Result<(), Error> {
         let stage = Arc::new(CellStage { index: cell.index, recorder: self.recorder.clone() });
-        let code = Cell { code: cell.source.clone(), count, ..Default::default() };
+        let code = request(cell, count);
         let watch = self.options.timeout.map(|s| Watch::start(self.session.remote(), s));
         let verdict = self.session.run(&code, stage);
         let timed_out = watch.is_some_and(Watch::stop);

@@ -21,7 +21,7 @@ pub fn completeness(code: &str) -> Completeness {
     if code.parse::<TokenStream>().is_err() {
         return Completeness::Invalid;
     }
-    if super::parse::parse(code).is_some() {
+    if super::parse::parse(code, &super::macros::Shapes::new()).is_some() {
         return Completeness::Complete;
     }
     let unfinished = ["=", "+", "-", "*", "/", "&&", "||", ",", ".", "->", "=>", "|", "::", ":"];

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
 use super::generate::{Purpose, Written};
+use super::items::Source;
+use super::parse::Binding;
 use super::rustc::{Complaint, Span};
 use crate::stage::Failure;
 
@@ -21,6 +23,8 @@ pub(super) enum Correction {
     Borrows(String),
     /// This earlier variable's type cannot be named any more.
     Unnameable(String),
+    /// There is no new variable of this name.
+    Missing(String),
 }
 
 /// Codes of the borrow checker for a value that does not live long enough to be kept.
@@ -40,14 +44,22 @@ pub(super) fn corrections(errors: &[Complaint], written: &Written) -> Vec<Correc
 fn correction(error: &Complaint, written: &Written) -> Option<Correction> {
     let code = error.code.as_ref().map(|c| c.code.as_str());
     let purpose = |s: &Span| written.purposes.get(&(s.file_name.clone(), s.line_start));
+    let primary = || error.spans.iter().find(|s| s.is_primary).and_then(purpose);
     let lifetime = code.is_none() && error.message.contains("lifetime");
     if lifetime || code.is_some_and(|c| BORROWS.contains(&c)) {
-        return borrower(error, written).map(Correction::Borrows);
+        // What is borrowed for ever is as good as moved away.
+        let moved = || match primary()? {
+            Purpose::Return(name) => Some(Correction::Moved(name.clone())),
+            _ => None,
+        };
+        return borrower(error, written).map(Correction::Borrows).or_else(moved);
     }
-    let primary = error.spans.iter().find(|s| s.is_primary).and_then(purpose)?;
-    match (primary, code) {
+    match (primary()?, code) {
         (Purpose::Return(name), Some("E0382")) => Some(Correction::Moved(name.clone())),
         (Purpose::Keep(name), Some("E0382" | "E0381")) => Some(Correction::Consumed(name.clone())),
+        (Purpose::Keep(name), Some("E0425" | "E0423" | "E0424")) => {
+            Some(Correction::Missing(name.clone()))
+        }
         (Purpose::Load(name), _) => Some(Correction::Unnameable(name.clone())),
         _ => None,
     }
@@ -75,6 +87,8 @@ fn borrower(error: &Complaint, written: &Written) -> Option<String> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
     Type(String),
+    /// A function, with the type of a pointer to it.
+    Function(String),
     Closure,
     Opaque(String),
 }
@@ -109,6 +123,13 @@ fn classify(text: &str) -> Found {
     if text.starts_with("{closure@") {
         return Found::Closure;
     }
+    if let Some((pointer, name)) = text.rsplit_once(" {")
+        && ["fn(", "for<", "unsafe ", "extern "].iter().any(|start| text.starts_with(start))
+        && name.ends_with('}')
+        && !pointer.contains('{')
+    {
+        return Found::Function(pointer.to_owned());
+    }
     let text = text.replace("{integer}", "i32").replace("{float}", "f64");
     if text.contains('{') || text.contains("impl ") {
         return Found::Opaque(text.replace("body/In[", "In["));
@@ -116,11 +137,13 @@ fn classify(text: &str) -> Found {
     Found::Type(text)
 }
 
-/// The failure that the user sees. `hints` are appended as help to messages that name a key.
+/// The failure that the user sees of the cell `own`. `hints` are appended as help to messages that
+/// name a key.
 pub(super) fn failure(
     errors: &[Complaint],
     written: &Written,
     hints: &HashMap<String, String>,
+    own: &Source,
 ) -> Failure {
     // What is wrong with the cell makes what is generated around it wrong too: that is not shown.
     let of_user =
@@ -129,10 +152,10 @@ pub(super) fn failure(
     if shown.is_empty() {
         shown = errors.iter().collect();
     }
-    let first = shown.first().map_or_else(String::new, |e| title(e));
     let mut traceback: Vec<String> = Vec::new();
     for error in &shown {
         let mut text = render(error, written);
+        text += &elsewhere(error, written, own).unwrap_or_default();
         if let Some(hint) = crate::cells::linker_hint(&error.message) {
             text += &help(hint);
         }
@@ -144,25 +167,71 @@ pub(super) fn failure(
         traceback.extend(text.lines().map(str::to_owned));
         traceback.push(String::new());
     }
-    Failure { name: "CompileError".to_owned(), value: first, traceback }
+    let first = shown.first();
+    let value = first.map_or_else(String::new, |e| e.message.clone());
+    Failure { name: name(first.copied()), value, traceback }
+}
+
+/// The code of a complaint, which is what `%explain` wants.
+fn name(error: Option<&Complaint>) -> String {
+    let code = error.and_then(|e| e.code.as_ref());
+    // The code of a lint is its name.
+    let code = code.filter(|c| c.code.starts_with('E'));
+    code.map_or_else(|| "CompileError".to_owned(), |c| c.code.clone())
+}
+
+/// The name that an error says is not there.
+pub(super) fn unknown_name(error: &Complaint) -> Option<&str> {
+    let code = error.code.as_ref().map(|c| c.code.as_str());
+    let of_macro = code.is_none() && error.message.starts_with("cannot find macro");
+    let unresolved =
+        matches!(code, Some("E0425" | "E0412" | "E0433" | "E0405" | "E0422" | "E0531"));
+    (unresolved || of_macro).then(|| error.message.split('`').nth(1)).flatten()
+}
+
+/// Says where an error stands that is not in the cell itself.
+fn elsewhere(error: &Complaint, written: &Written, own: &Source) -> Option<String> {
+    let primary = error.spans.iter().find(|s| s.is_primary)?;
+    let (source, range) = place(primary, written).filter(|(source, _)| source.name != own.name)?;
+    let line = source.text[..range.start].matches('\n').count() + 1;
+    Some(format!("\n\u{1b}[1mnote\u{1b}[0m: this is {}, which the cell uses", source.place(line)))
+}
+
+/// The failure of a cell whose variable could not be kept: it borrows, and the cell has no use
+/// for it but to keep it.
+pub(super) fn borrow_refused(source: &Source, binding: &Binding, errors: &[Complaint]) -> Failure {
+    let Binding { name: variable, at, .. } = binding;
+    let borrows =
+        |e: &&Complaint| e.code.as_ref().is_some_and(|c| BORROWS.contains(&c.code.as_str()));
+    let error = errors.iter().find(borrows);
+    let lender = error.and_then(|e| e.message.split('`').nth(1)).filter(|l| l != variable);
+    let lender = lender.map_or_else(|| "a value of this cell".to_owned(), |l| format!("`{l}`"));
+    let message =
+        format!("`{variable}` borrows from {lender}, so it cannot be kept for later cells");
+    let annotation = AnnotationKind::Primary.span(at.clone()).label("kept when the cell ends");
+    let snippet = Snippet::source(source.text.as_str()).path(source.name.as_str());
+    let title = Level::ERROR.primary_title(message.as_str());
+    let title = match error.and_then(|e| e.code.as_ref()) {
+        Some(code) => title.id(code.code.as_str()),
+        None => title,
+    };
+    let group = Group::with_title(title).element(snippet.annotation(annotation)).element(
+        Level::HELP.message(
+            "keep an owned value (`.to_vec()`, `.clone()`, `.to_string()`), share it (`Arc`), \
+             or borrow where you use it: a borrow that is used in its own cell is fine",
+        ),
+    );
+    let text = Renderer::styled().render(&[group]);
+    let traceback = text.lines().map(str::to_owned).collect();
+    Failure { name: name(error), value: message, traceback }
 }
 
 fn help(hint: &str) -> String {
     format!("\n\u{1b}[1m\u{1b}[96mhelp\u{1b}[0m: {hint}")
 }
 
-fn title(error: &Complaint) -> String {
-    match &error.code {
-        Some(code) => format!("error[{}]: {}", code.code, error.message),
-        None => format!("error: {}", error.message),
-    }
-}
-
 /// The place of a span in a cell; for code that a macro made, the place of the call.
-fn place<'a>(
-    span: &Span,
-    written: &'a Written,
-) -> Option<(&'a super::items::Source, std::ops::Range<usize>)> {
+fn place<'a>(span: &Span, written: &'a Written) -> Option<(&'a Source, std::ops::Range<usize>)> {
     let mut span = span;
     loop {
         if written.purposes.contains_key(&(span.file_name.clone(), span.line_start)) {
@@ -179,14 +248,8 @@ fn place<'a>(
 
 fn render(error: &Complaint, written: &Written) -> String {
     let mut groups = vec![main_group(error, written)];
-    for child in error.children.iter().filter(|c| has_replacement(c)) {
-        groups.extend(suggestion(child, written));
-    }
+    groups.extend(error.children.iter().filter_map(|child| suggestion(child, written)));
     Renderer::styled().render(&groups)
-}
-
-fn has_replacement(child: &Complaint) -> bool {
-    child.spans.iter().any(|s| s.suggested_replacement.is_some())
 }
 
 fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
@@ -199,9 +262,14 @@ fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
     for snippet in snippets(&error.spans, written) {
         group = group.element(snippet);
     }
-    for child in error.children.iter().filter(|c| !has_replacement(c)) {
+    for child in error.children.iter().filter(|c| suggestion(c, written).is_none()) {
         let level = if child.level == "help" { Level::HELP } else { Level::NOTE };
-        group = group.element(level.message(child.message.as_str()));
+        // What should be inserted into a generated line cannot be shown in its place.
+        let text = match child.spans.iter().find_map(|s| s.suggested_replacement.as_deref()) {
+            Some(code) => format!("{}: `{}`", child.message, code.trim()),
+            None => child.message.clone(),
+        };
+        group = group.element(level.message(text));
         for snippet in snippets(&child.spans, written) {
             group = group.element(snippet);
         }
@@ -214,7 +282,7 @@ fn snippets<'a>(
     spans: &'a [Span],
     written: &'a Written,
 ) -> Vec<Snippet<'a, annotate_snippets::Annotation<'a>>> {
-    let mut by_cell: Vec<(&super::items::Source, Vec<annotate_snippets::Annotation<'a>>)> = vec![];
+    let mut by_cell: Vec<(&Source, Vec<annotate_snippets::Annotation<'a>>)> = vec![];
     let mut ordered: Vec<&Span> = spans.iter().collect();
     ordered.sort_by_key(|s| !s.is_primary);
     for span in ordered {
@@ -226,7 +294,7 @@ fn snippets<'a>(
             None => by_cell.push((source, vec![annotation])),
         }
     }
-    let snippet = |(source, annotations): (&'a super::items::Source, Vec<_>)| {
+    let snippet = |(source, annotations): (&'a Source, Vec<_>)| {
         Snippet::source(source.text.as_str()).path(source.name.as_str()).annotations(annotations)
     };
     by_cell.into_iter().map(snippet).collect()
@@ -236,6 +304,7 @@ fn suggestion<'a>(child: &'a Complaint, written: &'a Written) -> Option<Group<'a
     let mut patches = Vec::new();
     let mut cell = None;
     for span in &child.spans {
+        span.suggested_replacement.as_ref()?;
         let (source, range) = place(span, written)?;
         patches.push(Patch::new(range, span.suggested_replacement.as_deref()?));
         cell.get_or_insert(source);
@@ -263,6 +332,8 @@ mod tests {
     #[test]
     fn what_cannot_be_written_is_not_a_type() {
         assert_eq!(classify("{closure@In[1]:3:9: 3:17}"), Found::Closure);
+        let pointer = Found::Function("fn(i32) -> i32".into());
+        assert_eq!(classify("fn(i32) -> i32 {thrice}"), pointer);
         assert_eq!(classify("std::vec::Vec<{integer}>"), Found::Type("std::vec::Vec<i32>".into()));
         assert!(matches!(classify("impl std::ops::Fn()"), Found::Opaque(_)));
         assert!(matches!(classify("Map<I, {closure@In[1]:8:21}>"), Found::Opaque(_)));

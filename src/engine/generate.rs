@@ -2,22 +2,39 @@
 //! and with every line where the cell has it, so that messages, panics and `line!()` speak of the
 //! cell's lines; what is inserted into a line is recorded and subtracted again.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::io;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::Variable;
+use super::edit::{Edit, apply, keep_only};
 use super::items::{SessionItem, Source};
 use super::parse::Parsed;
+use super::statics::Static;
 
 /// The function that a module exports.
 pub(super) const SYMBOL: &str = "parcell_cell";
 
 /// Ends the cell's last statement, whatever it is.
 const CLOSING: &str = "\n;\n";
+
+/// The file that holds what is generated around the user's text.
+pub(super) const ROOT: &str = "cell.rs";
+
+/// Where a static stands: the cell and the offset in its source.
+pub(super) type Spot = (String, usize);
+
+/// A static that a loaded module exports.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Living {
+    pub(super) name: String,
+    pub(super) type_name: String,
+    pub(super) symbol: String,
+    /// The number of the module.
+    pub(super) module: usize,
+}
 
 /// What a module is made of.
 #[derive(Debug)]
@@ -28,16 +45,20 @@ pub(super) struct Plan<'a> {
     /// Variables that the cell takes over from earlier cells.
     pub(super) loads: Vec<&'a Variable>,
     /// Of these, the ones that rustc says the cell has moved away.
-    pub(super) moved: Vec<String>,
+    pub(super) moved: &'a [String],
+    /// And the ones that it then gives a new value: they are put back by the statements.
+    pub(super) renewed: &'a [String],
+    /// New variables that are kept as pointers of another type.
+    pub(super) pointers: &'a HashMap<String, String>,
+    /// Whether all in modules is to be public.
+    pub(super) open: bool,
     /// Variables that the cell leaves to later cells.
-    pub(super) keeps: Vec<String>,
+    pub(super) keeps: &'a [String],
     pub(super) show_value: bool,
-    /// Statics that live in a loaded module, with the symbol that exports them.
-    pub(super) living: &'a HashMap<String, String>,
-    /// What the symbols of statics that this module defines end in.
-    pub(super) version: String,
-    /// Crates that every module links.
-    pub(super) linked: &'a [String],
+    /// Statics that live in loaded modules.
+    pub(super) living: &'a HashMap<Spot, Living>,
+    /// This module's number.
+    pub(super) module: usize,
 }
 
 /// What a generated line is for, where a complaint about it can be answered.
@@ -79,21 +100,20 @@ impl Written {
         let follows = original <= source.text.len() + CLOSING.len();
         follows.then_some((source, original.min(source.text.len())))
     }
+}
 
-    /// Translates line and column (both from 1, in characters) of a panic's place.
-    pub(super) fn column(&self, file: &str, line: u32, column: u32) -> u32 {
-        let Some((source, insertions)) = self.files.get(file) else { return column };
-        let Some(start) = line_start(&source.text, line) else { return column };
-        let end = source.text[start..].find('\n').map_or(source.text.len(), |l| start + l);
-        let mut shift = 0;
-        for (at, length) in insertions.iter().filter(|(at, _)| (start..=end).contains(at)) {
-            let shown = source.text[start..*at].chars().count() + shift;
-            if (column as usize) > shown {
-                shift += length;
-            }
+/// Translates a panic's column (line and column from 1, in characters) to the cell's.
+pub(super) fn column((source, insertions): &Text, line: u32, column: u32) -> u32 {
+    let Some(start) = line_start(&source.text, line) else { return column };
+    let end = source.text[start..].find('\n').map_or(source.text.len(), |l| start + l);
+    let mut shift = 0;
+    for (at, length) in insertions.iter().filter(|(at, _)| (start..=end).contains(at)) {
+        let shown = source.text[start..*at].chars().count() + shift;
+        if (column as usize) > shown {
+            shift += length;
         }
-        column.saturating_sub(u32::try_from(shift).unwrap_or(0)).max(1)
     }
+    column.saturating_sub(u32::try_from(shift).unwrap_or(0)).max(1)
 }
 
 fn line_start(text: &str, line: u32) -> Option<usize> {
@@ -102,100 +122,110 @@ fn line_start(text: &str, line: u32) -> Option<usize> {
 }
 
 impl Plan<'_> {
-    /// The statics that this module defines and exports, with their symbols.
-    pub(super) fn new_statics(&self) -> HashMap<String, String> {
-        let of = |i: &&&SessionItem| self.living_symbol(i).is_none();
-        let new = self.items.iter().filter(of).filter_map(|i| i.item.static_name());
-        new.map(|name| (name.to_owned(), self.symbol(name))).collect()
+    /// The statics that this module defines and exports.
+    pub(super) fn new_statics(&self) -> Vec<(Spot, Living)> {
+        let all = self.items.iter().flat_map(|i| i.item.statics.iter().map(|s| (*i, s)));
+        let new = all.filter(|(item, s)| self.living(item, s).is_none());
+        let describe = |(number, (item, s)): (usize, (&SessionItem, &Static))| {
+            let living = Living {
+                name: s.name.clone(),
+                type_name: s.type_name.clone(),
+                symbol: format!("parcell_static_m{}_{number}", self.module),
+                module: self.module,
+            };
+            (spot(item, s), living)
+        };
+        new.enumerate().map(describe).collect()
     }
 
-    fn symbol(&self, name: &str) -> String {
-        format!("parcell_static_{name}_{}", self.version)
+    /// Numbers of the earlier modules whose statics this one uses.
+    pub(super) fn needs(&self) -> BTreeSet<usize> {
+        let all = self.items.iter().flat_map(|i| i.item.statics.iter().map(|s| (*i, s)));
+        all.filter_map(|(item, s)| Some(self.living(item, s)?.module)).collect()
     }
 
-    /// The symbol of a static of an earlier cell that lives already.
-    fn living_symbol(&self, item: &SessionItem) -> Option<&String> {
+    /// Native libraries that its items name.
+    pub(super) fn native(&self) -> Vec<&str> {
+        self.items.iter().flat_map(|i| &i.item.native).map(String::as_str).collect()
+    }
+
+    /// A static of an earlier cell that lives already. What the cell itself defines begins anew.
+    fn living(&self, item: &SessionItem, s: &Static) -> Option<&Living> {
         let earlier = !Arc::ptr_eq(&item.source, self.source);
-        self.living.get(item.item.static_name()?).filter(|_| earlier)
+        earlier.then(|| self.living.get(&spot(item, s))).flatten()
+    }
+
+    /// Whether an item stands in a file of items: an earlier `use` goes to the root instead.
+    fn is_included(&self, item: &SessionItem) -> bool {
+        item.item.kind != "use" || Arc::ptr_eq(&item.source, self.source)
     }
 }
 
-/// Writes the module into `folder`; with `ask_types`, one that makes rustc name the new variables'
-/// types instead of one that keeps them.
-pub(super) fn write(folder: &Path, plan: &Plan<'_>, ask_types: bool) -> io::Result<Written> {
+fn spot(item: &SessionItem, s: &Static) -> Spot {
+    (item.source.name.clone(), s.offset())
+}
+
+/// Writes the module's files into `folder`; with `ask_types`, of one that makes rustc name the new
+/// variables' types instead of one that keeps them. Returns the contents of [`ROOT`] too, which
+/// is not written: the compiler gets it last.
+pub(super) fn write(
+    folder: &Path,
+    plan: &Plan<'_>,
+    ask_types: bool,
+) -> io::Result<(Written, String)> {
     let mut written = Written::default();
     // Not with its parents: a session that has ended must not get its folder back.
-    for directory in [folder.to_owned(), folder.join("items"), folder.join("body")] {
+    let folders = ["items", "body", "macros"].map(|name| folder.join(name));
+    for directory in [folder.to_owned()].into_iter().chain(folders) {
         std::fs::create_dir(&directory)
             .or_else(|e| if directory.is_dir() { Ok(()) } else { Err(e) })?;
     }
     let includes = write_items(folder, plan, &mut written)?;
     let body = write_body(folder, plan, ask_types, &mut written)?;
-    write_root(folder, plan, &includes, &body, &mut written)?;
-    Ok(written)
+    let root = root(plan, &includes, &body, &mut written);
+    Ok((written, root))
 }
 
 /// One file per cell that contributes items, everything else in it blanked out.
 fn write_items(folder: &Path, plan: &Plan<'_>, written: &mut Written) -> io::Result<Vec<String>> {
-    let mut by_cell: BTreeMap<&str, Vec<&SessionItem>> = BTreeMap::new();
-    for item in &plan.items {
-        let own = Arc::ptr_eq(&item.source, plan.source);
-        if own || (item.item.kind != "use" && plan.living_symbol(item).is_none()) {
-            by_cell.entry(&item.source.name).or_default().push(item);
+    let new: HashMap<Spot, Living> = plan.new_statics().into_iter().collect();
+    let mut files: Vec<(String, Vec<&SessionItem>)> = Vec::new();
+    // Macros are seen by what follows them, and a later definition by earlier functions too: all
+    // macros come first, then cells in the order in which they ran.
+    let (macros, others): (Vec<&SessionItem>, Vec<&SessionItem>) =
+        plan.items.iter().filter(|i| plan.is_included(i)).partition(|i| i.item.kind == "macro");
+    for (folder, items) in [("macros", macros), ("items", others)] {
+        for item in items {
+            let file = format!("{folder}/{}", item.source.name);
+            match files.iter_mut().find(|(other, _)| *other == file) {
+                Some((_, items)) => items.push(item),
+                None => files.push((file, vec![item])),
+            }
         }
     }
     let mut includes = Vec::new();
-    for (name, items) in by_cell {
-        let file = format!("items/{name}");
+    for (file, items) in files {
         let source = &items[0].source;
-        let ranges: Vec<Range<usize>> = items.iter().map(|i| i.item.range.clone()).collect();
-        let exports = items.iter().filter_map(|i| {
-            let symbol = plan.symbol(i.item.static_name()?);
-            Some((i.item.range.start, format!("#[unsafe(export_name = {symbol:?})] ")))
-        });
-        let mut insertions: Vec<(usize, String)> = exports.collect();
-        insertions.sort();
-        std::fs::write(folder.join(&file), insert(&keep_only(&source.text, &ranges), &insertions))?;
-        let lengths = insertions.iter().map(|(at, text)| (*at, text.len())).collect();
-        written.files.insert(file.clone(), (Arc::clone(source), lengths));
+        let ranges: Vec<_> = items.iter().map(|i| i.item.range.clone()).collect();
+        let mut edits = keep_only(source.text.len(), &ranges);
+        edits.extend(items.iter().flat_map(|i| i.replaced.iter().cloned().map(Edit::Blank)));
+        if plan.open {
+            let private = items.iter().flat_map(|i| &i.item.private);
+            edits.extend(private.map(|at| Edit::Insert(*at, "pub ".to_owned())));
+        }
+        for (item, s) in items.iter().flat_map(|i| i.item.statics.iter().map(|s| (*i, s))) {
+            match (plan.living(item, s), new.get(&spot(item, s))) {
+                (Some(living), _) => edits.extend(s.import(&living.symbol)),
+                (None, Some(defined)) => edits.extend(s.export(&defined.symbol)),
+                (None, None) => {}
+            }
+        }
+        let (text, insertions) = apply(&source.text, &edits);
+        std::fs::write(folder.join(&file), text)?;
+        written.files.insert(file.clone(), (Arc::clone(source), insertions));
         includes.push(file);
     }
-    // Macros are seen by what follows them: cells in the order in which they ran.
-    let place = |file: &String| {
-        plan.items.iter().position(|i| file.strip_prefix("items/") == Some(&*i.source.name))
-    };
-    includes.sort_by_key(place);
     Ok(includes)
-}
-
-/// The text with more inserted, at ascending offsets.
-fn insert(text: &str, insertions: &[(usize, String)]) -> String {
-    let mut result = String::new();
-    let mut done = 0;
-    for (at, inserted) in insertions {
-        result += &text[done..*at];
-        result += inserted;
-        done = *at;
-    }
-    result + &text[done..]
-}
-
-/// The text with everything outside the ranges turned to spaces, line breaks kept.
-fn keep_only(text: &str, ranges: &[Range<usize>]) -> String {
-    let kept = |at: usize| ranges.iter().any(|r| r.contains(&at));
-    blank_where(text, |at| !kept(at))
-}
-
-fn blank_where(text: &str, blank: impl Fn(usize) -> bool) -> String {
-    let mut result = String::with_capacity(text.len());
-    for (at, c) in text.char_indices() {
-        if c == '\n' || !blank(at) {
-            result.push(c);
-        } else {
-            result.extend(std::iter::repeat_n(' ', c.len_utf8()));
-        }
-    }
-    result
 }
 
 /// The cell's statements as a closure, with the value of the last expression shown.
@@ -206,29 +236,38 @@ fn write_body(
     written: &mut Written,
 ) -> io::Result<String> {
     let text = &plan.source.text;
-    let is_item = |at: usize| plan.parsed.items.iter().any(|i| i.range.contains(&at));
-    let statements = blank_where(text, is_item);
+    let items = plan.parsed.items.iter().map(|i| &i.range);
+    let elsewhere = items.chain(&plan.parsed.attributes).cloned();
+    let mut edits: Vec<Edit> = elsewhere.map(Edit::Blank).collect();
     let (waits, close) = if plan.parsed.awaits {
-        ("::parcell::rt::block_on(async{", "Ok(())})}")
+        ("::parcell::rt::block_on(async{", "::std::result::Result::Ok(())})}")
     } else {
-        ("", "Ok(())}")
+        ("", "::std::result::Result::Ok(())}")
     };
     let uses_tokio = plan.parsed.mentions.contains_key("tokio")
         || plan.items.iter().any(|i| i.item.mentions.iter().any(|m| m == "tokio"));
     let enter = if uses_tokio { "let __runtime = ::parcell::rt::RUNTIME.enter();" } else { "" };
     let open = format!("||->::std::result::Result<(),::parcell::rt::Failure>{{{enter}{waits}");
-    let mut insertions = vec![(0, open)];
-    if let Some(tail) = plan.parsed.tail.as_ref().filter(|_| plan.show_value) {
-        insertions.push((tail.start, "match (".to_owned()));
-        insertions
-            .push((tail.end, ") { ref value => ::parcell::__show_result!(value) }".to_owned()));
-    } else if let Some(tail) = &plan.parsed.tail {
-        insertions.push((tail.start, "let _ = (".to_owned()));
-        insertions.push((tail.end, ");".to_owned()));
+    edits.push(Edit::Insert(0, open));
+    if let Some(tail) = &plan.parsed.tail {
+        let (before, after) = if plan.show_value {
+            ("match (", ") { ref value => ::parcell::__show_result!(value) }")
+        } else {
+            ("let _ = (", ");")
+        };
+        edits.push(Edit::Insert(tail.start, before.to_owned()));
+        edits.push(Edit::Insert(tail.end, after.to_owned()));
     }
-    let mut body = insert(&statements, &insertions);
-    body += CLOSING;
+    let (mut body, insertions) = apply(text, &edits);
+    // What does not parse must not become whole by what follows it.
+    let dangling = text.lines().next_back().is_some_and(|l| l.trim_start().starts_with("#["));
+    body += if plan.parsed.whole || dangling { CLOSING } else { "\n" };
     let file = format!("body/{}", plan.source.name);
+    for name in plan.renewed {
+        let line = body.matches('\n').count() + 1;
+        written.purposes.insert((file.clone(), line), Purpose::Return(name.clone()));
+        writeln!(body, "::parcell::rt::put({name:?}, {name});").expect("writing to a string");
+    }
     // Last bound first: what borrows is then kept before what it borrows from moves away.
     for name in plan.keeps.iter().rev() {
         let line = body.matches('\n').count() + 1;
@@ -236,54 +275,53 @@ fn write_body(
         if ask_types {
             writeln!(body, "let _: ::parcell::rt::TypeWanted = ({name},);")
         } else {
-            writeln!(body, "::parcell::rt::put({name:?}, {name});")
+            let of = plan.pointers.get(name).map(|t| format!("::<{t}>")).unwrap_or_default();
+            writeln!(body, "::parcell::rt::put{of}({name:?}, {name});")
         }
         .expect("writing to a string");
     }
     body += close;
     std::fs::write(folder.join(&file), body)?;
-    let lengths = insertions.iter().map(|(at, text)| (*at, text.len())).collect();
-    written.files.insert(file.clone(), (Arc::clone(plan.source), lengths));
+    written.files.insert(file.clone(), (Arc::clone(plan.source), insertions));
     Ok(file)
 }
 
-/// The crate's root: the prelude, earlier `use` items, the items, and the exported function.
-fn write_root(
-    folder: &Path,
-    plan: &Plan<'_>,
-    includes: &[String],
-    body: &str,
-    written: &mut Written,
-) -> io::Result<()> {
-    let mut lines = vec!["#![allow(warnings)]".to_owned()];
-    lines.extend(plan.linked.iter().map(|name| format!("extern crate {name};")));
-    lines.push("use ::parcell::prelude::*;".to_owned());
-    let earlier = |i: &&&SessionItem| i.item.kind == "use" && !Arc::ptr_eq(&i.source, plan.source);
-    lines.extend(plan.items.iter().filter(earlier).map(|i| i.item.text.clone()));
-    lines.extend(plan.items.iter().filter_map(|i| {
-        let symbol = plan.living_symbol(i)?;
-        Some(i.item.foreign(symbol))
-    }));
+/// The part of the crate's root that differs from cell to cell: earlier `use` items, the items,
+/// and the exported function.
+fn root(plan: &Plan<'_>, includes: &[String], body: &str, written: &mut Written) -> String {
+    let earlier = plan.items.iter().filter(|i| !plan.is_included(i));
+    let mut lines: Vec<String> = earlier.map(|i| i.item.text.clone()).collect();
     lines.extend(includes.iter().map(|file| format!("include!({file:?});")));
-    lines.push(format!(
-        "#[unsafe(no_mangle)] pub extern \"C\" fn {SYMBOL}() {{ ::parcell::rt::enter(|| {{"
-    ));
+    lines.push(format!("#[unsafe(no_mangle)] pub extern \"C-unwind\" fn {SYMBOL}() {{"));
     for Variable { name, type_name, mutable } in &plan.loads {
         let mutability = if *mutable { "mut " } else { "" };
         lines.push(format!(
             "let {mutability}{name}: {type_name} = unsafe {{ ::parcell::rt::take({name:?}) }};"
         ));
-        written.purposes.insert(("lib.rs".to_owned(), lines.len()), Purpose::Load(name.clone()));
+        written.purposes.insert((ROOT.to_owned(), lines.len()), Purpose::Load(name.clone()));
     }
-    lines.push(format!("let __finished = ::parcell::rt::run(include!({body:?}));"));
-    for Variable { name, .. } in plan.loads.iter().filter(|v| !plan.moved.contains(&v.name)) {
+    // Statements that take nothing over can be called as they are; others may move what they
+    // take, and so can be called once only.
+    lines.push(if plan.loads.is_empty() {
+        format!("let __finished = ::parcell::rt::run(&mut include!({body:?}));")
+    } else {
+        format!(
+            "let __finished = {{ let mut __once = ::std::option::Option::Some(\
+             ::parcell::rt::once(include!({body:?}))); \
+             ::parcell::rt::run(&mut || match __once.take() {{ \
+             ::std::option::Option::Some(__statements) => __statements(), \
+             ::std::option::Option::None => ::std::result::Result::Ok(()) }}) }};"
+        )
+    });
+    let gone = |v: &&&Variable| plan.moved.contains(&v.name) || plan.renewed.contains(&v.name);
+    for Variable { name, .. } in plan.loads.iter().filter(|v| !gone(v)) {
         let rebound = plan.keeps.contains(name);
         let condition = if rebound { "if !__finished " } else { "" };
         lines.push(format!("{condition}{{ ::parcell::rt::put({name:?}, {name}); }}"));
-        written.purposes.insert(("lib.rs".to_owned(), lines.len()), Purpose::Return(name.clone()));
+        written.purposes.insert((ROOT.to_owned(), lines.len()), Purpose::Return(name.clone()));
     }
-    lines.push("}) }\n".to_owned());
-    std::fs::write(folder.join("lib.rs"), lines.join("\n"))
+    lines.push("}\n".to_owned());
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -298,16 +336,7 @@ mod tests {
         written.files.insert("f".into(), (source, vec![(0, 3), (4, 2)]));
         let at = |offset| written.original("f", offset).unwrap().1;
         assert_eq!([at(0), at(2), at(3), at(4), at(6), at(7), at(9)], [0, 0, 0, 1, 3, 4, 4]);
-        assert_eq!(written.column("f", 1, 4), 1);
-        assert_eq!(written.column("f", 2, 4), 2);
-        assert_eq!(written.column("elsewhere", 2, 4), 4);
-    }
-
-    #[test]
-    fn blanks_keep_lines_and_bytes() {
-        assert_eq!(
-            keep_only("é = 1;\nfn f() {}", std::slice::from_ref(&(8..17))),
-            "       \nfn f() {}"
-        );
+        let text = &written.files["f"];
+        assert_eq!([column(text, 1, 4), column(text, 2, 4), column(text, 3, 4)], [1, 2, 4]);
     }
 }

@@ -2,8 +2,10 @@
 //! reaches. A cell compiles only those, so its cost does not grow with the notebook.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
+use super::macros::Shapes;
 use super::parse::{Key, ParsedItem, Space};
 
 /// The source of a cell as its items remember it.
@@ -14,33 +16,86 @@ pub(super) struct Source {
     pub(super) text: String,
 }
 
+impl Source {
+    /// A place as users name it: `[cell 3, line 1]`.
+    pub(super) fn place(&self, line: impl std::fmt::Display) -> String {
+        let number = self.name.strip_prefix("In[").unwrap_or(&self.name).replacen(']', "", 1);
+        format!("[cell {number}, line {line}]")
+    }
+}
+
 /// An item and where it was defined.
 #[derive(Debug, Clone)]
 pub(super) struct SessionItem {
     pub(super) item: ParsedItem,
     pub(super) source: Arc<Source>,
+    /// Members of an `impl` that a later one has replaced: bytes of the source.
+    pub(super) replaced: Vec<Range<usize>>,
+}
+
+/// What is left of an item when these are defined: all, nothing, or an `impl` with less members.
+fn left_of(old: &Arc<SessionItem>, new: &[ParsedItem]) -> Option<Arc<SessionItem>> {
+    let mut replacing = new.iter().filter(|n| n.key.replaces(&old.item.key)).peekable();
+    if replacing.peek().is_none() {
+        return Some(Arc::clone(old));
+    }
+    let members: HashSet<&String> =
+        replacing.flat_map(|n| n.members.iter().map(|(name, _)| name)).collect();
+    let (gone, left): (Vec<_>, Vec<_>) =
+        old.item.members.iter().cloned().partition(|(name, _)| members.contains(name));
+    if left.is_empty() {
+        return None;
+    }
+    let mut rest = SessionItem::clone(old);
+    rest.replaced.extend(gone.into_iter().map(|(_, range)| range));
+    if let Key::Impl(_, names) = &mut rest.item.key {
+        names.retain(|name| !members.contains(name));
+    }
+    rest.item.members = left;
+    Some(Arc::new(rest))
 }
 
 /// All items of a session, in the order of their definition.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Items {
-    all: Vec<SessionItem>,
+    all: Vec<Arc<SessionItem>>,
 }
 
 impl Items {
     /// The items as they are once a cell's own have been added.
     pub(super) fn with(&self, items: &[ParsedItem], source: &Arc<Source>) -> Items {
-        let replaced = |old: &SessionItem| items.iter().any(|new| new.key.replaces(&old.item.key));
-        let mut all: Vec<SessionItem> =
-            self.all.iter().filter(|old| !replaced(old)).cloned().collect();
-        all.extend(
-            items.iter().map(|item| SessionItem { item: item.clone(), source: Arc::clone(source) }),
-        );
+        let mut all: Vec<Arc<SessionItem>> =
+            self.all.iter().filter_map(|old| left_of(old, items)).collect();
+        let own = |item: &ParsedItem| SessionItem {
+            item: item.clone(),
+            source: Arc::clone(source),
+            replaced: Vec::new(),
+        };
+        all.extend(items.iter().map(|item| Arc::new(own(item))));
         Items { all }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &SessionItem> {
-        self.all.iter()
+        self.all.iter().map(AsRef::as_ref)
+    }
+
+    /// What the session's macros make.
+    pub(super) fn shapes(&self) -> Shapes {
+        let shape = |i: &Arc<SessionItem>| match &i.item.key {
+            Key::Named(Space::Macro, name) => Some((name.clone(), i.item.shape.clone()?)),
+            _ => None,
+        };
+        self.all.iter().filter_map(shape).collect()
+    }
+
+    /// Whether a name is what a `use` or a `type` made of another: it may come to mean something
+    /// else while values of what it meant live on.
+    pub(super) fn is_alias(&self, name: &str) -> bool {
+        self.all.iter().any(|i| match &i.item.key {
+            Key::Use(other) => other == name,
+            Key::Named(Space::Type, other) => other == name && i.item.kind == "type",
+            _ => false,
+        })
     }
 
     /// The items that code mentioning these names reaches, in order of definition. Items of the
@@ -76,7 +131,7 @@ impl Items {
                 }
             }
         }
-        reached.into_iter().map(|index| &self.all[index]).collect()
+        reached.into_iter().map(|index| &*self.all[index]).collect()
     }
 
     /// An `impl` is reached through the session's own types and traits only: `impl T for Vec<i32>`
@@ -86,7 +141,8 @@ impl Items {
     }
 
     fn defines_type(&self, name: &str) -> bool {
-        let is = |i: &SessionItem| matches!(&i.item.key, Key::Named(Space::Type, n) if n == name);
+        let is =
+            |i: &Arc<SessionItem>| matches!(&i.item.key, Key::Named(Space::Type, n) if n == name);
         self.all.iter().any(is)
     }
 
@@ -94,7 +150,7 @@ impl Items {
     /// of these types have another layout now.
     pub(super) fn changed_types(&self, earlier: &Items) -> HashSet<String> {
         let types = |items: &Items| -> HashMap<String, String> {
-            let of = |i: &SessionItem| match &i.item.key {
+            let of = |i: &Arc<SessionItem>| match &i.item.key {
                 Key::Named(Space::Type, n) if i.item.kind != "trait" => {
                     Some((n.clone(), i.item.text.clone()))
                 }
@@ -131,7 +187,7 @@ impl Items {
 
     /// Source of the named items.
     pub(super) fn sources(&self) -> Vec<(String, String)> {
-        let source = |i: &SessionItem| match &i.item.key {
+        let source = |i: &Arc<SessionItem>| match &i.item.key {
             Key::Named(_, name) => Some((name.clone(), i.item.text.clone())),
             Key::Use(_) | Key::Impl(..) | Key::Text(_) => None,
         };
@@ -140,7 +196,7 @@ impl Items {
 
     /// Names and kinds of the named items, sorted.
     pub(super) fn names(&self) -> Vec<(String, &'static str)> {
-        let name = |i: &SessionItem| match &i.item.key {
+        let name = |i: &Arc<SessionItem>| match &i.item.key {
             Key::Named(_, name) | Key::Use(name) => Some((name.clone(), i.item.kind)),
             Key::Impl(..) | Key::Text(_) => None,
         };
@@ -161,7 +217,7 @@ mod tests {
         for (index, text) in cells.iter().enumerate() {
             let name = format!("In[{}]", index + 1);
             let source = Arc::new(Source { name, text: (*text).to_owned() });
-            items = items.with(&parse(text).unwrap().items, &source);
+            items = items.with(&parse(text, &items.shapes()).unwrap().items, &source);
         }
         (items, none)
     }

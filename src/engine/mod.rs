@@ -2,25 +2,38 @@
 //! is done: the session sees [`Engine`] alone.
 //!
 //! A cell takes this way: [`parse`] splits it into items and statements, [`items`] finds which
-//! earlier items it reaches, [`generate`] writes the module's source, [`rustc`] compiles it (and,
-//! beside that, asks the compiler for the types of new variables), [`diagnose`] turns complaints
-//! into corrections or into what the user reads, and [`local`] ties these together.
+//! earlier items it reaches, [`draft`] holds what it needs and leaves behind, [`generate`] writes
+//! the module's source, [`rustc`] compiles it (and, beside that, asks the compiler for the types
+//! of new variables), [`linker`] links it, [`diagnose`] turns complaints into corrections or into
+//! what the user reads. [`workshop`] ties these together; [`local`] runs what comes of it and
+//! keeps the session's [`state`].
 
+mod ahead;
 mod analyst;
 mod completeness;
 mod diagnose;
+mod draft;
+mod edit;
 mod generate;
 mod items;
+mod linker;
 mod local;
+mod macros;
+mod outcome;
 mod parse;
 mod rustc;
+mod standby;
+mod state;
+mod statics;
 mod tokens;
+mod workshop;
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parcell_link::{Bundle, Outcome};
 
+pub use ahead::Ahead;
 pub use analyst::{Analyst, server as analyst_server};
 pub use completeness::completeness;
 pub use local::LocalEngine;
@@ -37,10 +50,27 @@ pub enum Run {
     Died(Failure),
 }
 
+/// A compiled cell, as a process that runs it must know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Module {
+    /// Unique within the session, in the order of compilation.
+    pub number: usize,
+    /// The shared object. It stays as it is as long as the session.
+    pub file: PathBuf,
+    /// The function to call.
+    pub symbol: String,
+    /// SHA-256 of the file, in hexadecimal.
+    pub hash: String,
+    /// Numbers of the modules that must be loaded before, since this one uses their statics.
+    pub needs: Vec<usize>,
+    /// Shared libraries that must be loaded before, in this order.
+    pub libraries: Vec<PathBuf>,
+}
+
 /// Runs a module in the driver.
 pub trait Runner {
-    /// Loads the module, calls `symbol`, returns when all its output has been shown.
-    fn run(&mut self, module: &Path, symbol: &str) -> Run;
+    /// Loads the module, calls its function, returns when all its output has been shown.
+    fn run(&mut self, module: &Module) -> Run;
 }
 
 /// A variable that lives between cells.
@@ -63,8 +93,15 @@ pub struct Evaluation {
     pub notices: Vec<String>,
     /// Variables to drop in the driver.
     pub dropped: Vec<String>,
-    /// Nanoseconds spent compiling.
+    /// Time that the cell waited for the compiler.
     pub compile_time: std::time::Duration,
+}
+
+impl Default for Evaluation {
+    fn default() -> Evaluation {
+        let compile_time = std::time::Duration::ZERO;
+        Evaluation { result: Ok(()), notices: Vec::new(), dropped: Vec::new(), compile_time }
+    }
 }
 
 /// The seam between a session and what evaluates Rust.
@@ -75,6 +112,8 @@ pub trait Engine {
     fn variables(&self) -> Vec<Variable>;
     /// Names of the items defined, sorted.
     fn item_names(&self) -> Vec<String>;
+    /// Modules that the present driver has loaded, in this order.
+    fn loaded(&self) -> &[Module];
     /// Forgets these variables; the driver's copies are the session's business.
     fn forget_variables(&mut self, names: &[String]);
     /// The driver is a new one: variables are gone, and statics begin anew.

@@ -1,27 +1,38 @@
 //! Takes a cell apart: which parts are items, which names its statements bind and mention, and
 //! which expression at the end is its value. What cannot be parsed goes to rustc as it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::parse::Parser;
+use syn::parse::{ParseStream, Parser};
 use syn::visit::Visit;
 use syn::{Block, Expr, Item, Macro, Pat, Stmt, UseTree};
+
+use super::macros::{Meaning, Shape, Shapes, meaning, shape_of};
+use super::statics::{Finder, Static, declares_statics};
 
 /// A cell taken apart. Ranges are bytes of its source.
 #[derive(Debug, Default)]
 pub(super) struct Parsed {
+    /// Whether the cell could be parsed at all.
+    pub(super) whole: bool,
+    /// Attributes of the whole crate, which has none but parcell's.
+    pub(super) attributes: Vec<Range<usize>>,
     pub(super) items: Vec<ParsedItem>,
     /// The last expression, if the cell has a value to show.
     pub(super) tail: Option<Range<usize>>,
+    /// Where the last statement begins that is no item.
+    pub(super) last_statement: usize,
     /// Variables bound at the top level, in order, the last binding of a name only.
     pub(super) bindings: Vec<Binding>,
     /// How often the statements mention a name, in strings' `{name}` too.
     pub(super) mentions: HashMap<String, usize>,
     /// Whether the statements await something themselves.
     pub(super) awaits: bool,
+    /// Variables to which, or to parts of which, the statements assign.
+    pub(super) assigned: HashSet<String>,
 }
 
 /// A top-level `let`.
@@ -33,6 +44,10 @@ pub(super) struct Binding {
     pub(super) type_name: Option<String>,
     /// How often the cell binds this name.
     pub(super) times: usize,
+    /// Where it is bound last.
+    pub(super) at: Range<usize>,
+    /// Whether a macro may bind it, or may not.
+    pub(super) tentative: bool,
 }
 
 /// An item of a cell.
@@ -46,25 +61,16 @@ pub(super) struct ParsedItem {
     pub(super) mentions: Vec<String>,
     pub(super) text: String,
     pub(super) kind: &'static str,
-    /// For a `static`, its declaration without the value: `mut NAME: T`.
-    pub(super) declaration: Option<String>,
-}
-
-impl ParsedItem {
-    /// The name of a `static`.
-    pub(super) fn static_name(&self) -> Option<&str> {
-        self.declaration.as_ref()?;
-        self.reached_by.first().map(String::as_str)
-    }
-
-    /// Declares a `static` that another module defines under this symbol.
-    pub(super) fn foreign(&self, symbol: &str) -> String {
-        let declaration = self.declaration.as_deref().unwrap_or_default();
-        let safe = if declaration.starts_with("mut ") { "" } else { "safe " };
-        format!(
-            "unsafe extern \"C\" {{ #[link_name = {symbol:?}] pub {safe}static {declaration}; }}"
-        )
-    }
+    /// The statics in it.
+    pub(super) statics: Vec<Static>,
+    /// Native libraries that its `#[link]` attributes name.
+    pub(super) native: Vec<String>,
+    /// For a macro, what its calls make.
+    pub(super) shape: Option<Shape>,
+    /// For an inherent `impl`, where its members stand.
+    pub(super) members: Vec<(String, Range<usize>)>,
+    /// Where `pub` would have to stand for all in a module to be seen from outside.
+    pub(super) private: Vec<usize>,
 }
 
 /// What an item replaces when it is defined again: the item with an equal key.
@@ -87,23 +93,40 @@ pub(super) enum Space {
     Macro,
 }
 
-/// Parses a cell; `None` if it is not Rust as `syn` knows it.
-pub(super) fn parse(code: &str) -> Option<Parsed> {
+/// Parses a cell; `None` if it is not Rust as `syn` knows it. `shapes` are those of the session's
+/// macros.
+pub(super) fn parse(code: &str, shapes: &Shapes) -> Option<Parsed> {
     proc_macro2::extra::invalidate_current_thread_spans();
-    let statements = Block::parse_within.parse_str(code).ok()?;
-    let mut parsed = Parsed::default();
+    let parser = |input: ParseStream<'_>| {
+        Ok((input.call(syn::Attribute::parse_inner)?, input.call(Block::parse_within)?))
+    };
+    let (attributes, statements) = parser.parse_str(code).ok()?;
+    let mut shapes = shapes.clone();
+    shapes.extend(statements.iter().filter_map(|s| match s {
+        Stmt::Item(item) => shape_of(item),
+        _ => None,
+    }));
+    let attributes = attributes.iter().map(range).collect();
+    let mut parsed = Parsed { whole: true, attributes, ..Parsed::default() };
     let last = statements.len().saturating_sub(1);
     for (index, statement) in statements.iter().enumerate() {
-        if let Some(items) = items_of(statement, code) {
+        if let Some(items) = items_of(statement, code, &shapes) {
             parsed.items.extend(items);
             continue;
         }
+        parsed.last_statement = range(statement).start;
         count_mentions(statement.to_token_stream(), &mut parsed.mentions);
         let mut awaits = Awaits(false);
         awaits.visit_stmt(statement);
         parsed.awaits |= awaits.0;
+        Assigned(&mut parsed.assigned).visit_stmt(statement);
         if let Stmt::Local(local) = statement {
             bind(&local.pat, code, &mut parsed.bindings);
+            let conditional = local.attrs.iter().any(|a| a.path().is_ident("cfg"));
+            parsed.bindings.iter_mut().for_each(|b| b.tentative |= conditional);
+        }
+        if let Stmt::Macro(call) = statement {
+            bind_by_macro(call, &shapes, &mut parsed.bindings);
         }
         if index == last {
             parsed.tail = tail(statement);
@@ -126,10 +149,26 @@ fn tail(statement: &Stmt) -> Option<Range<usize>> {
 fn diverges(expression: &Expr) -> bool {
     match expression {
         Expr::Return(_) | Expr::Break(_) | Expr::Continue(_) | Expr::Assign(_) => true,
-        Expr::Loop(_) | Expr::While(_) | Expr::ForLoop(_) => true,
+        Expr::While(_) | Expr::ForLoop(_) => true,
+        Expr::Loop(endless) => !breaks_with_value(&endless.body),
         Expr::Macro(call) => never_returns(&call.mac),
         _ => false,
     }
+}
+
+/// Whether a `break` of this loop gives it a value.
+fn breaks_with_value(body: &Block) -> bool {
+    struct Breaks(bool);
+    impl Visit<'_> for Breaks {
+        fn visit_expr_break(&mut self, node: &syn::ExprBreak) {
+            self.0 |= node.expr.is_some();
+        }
+        fn visit_expr_closure(&mut self, _: &syn::ExprClosure) {}
+        fn visit_item(&mut self, _: &Item) {}
+    }
+    let mut breaks = Breaks(false);
+    breaks.visit_block(body);
+    breaks.0
 }
 
 fn never_returns(mac: &Macro) -> bool {
@@ -138,7 +177,7 @@ fn never_returns(mac: &Macro) -> bool {
 }
 
 /// From the first byte of the first token to the last byte of the last.
-fn range(node: &impl ToTokens) -> Range<usize> {
+pub(super) fn range(node: &impl ToTokens) -> Range<usize> {
     let mut spans = node.to_token_stream().into_iter().map(|t| t.span().byte_range());
     let first = spans.next().unwrap_or_default();
     let end = spans.last().map_or(first.end, |s| s.end);
@@ -156,7 +195,8 @@ fn bind(pattern: &Pat, code: &str, bindings: &mut Vec<Binding>) {
                 let earlier = self.0.iter().position(|b| b.name == name);
                 let times = earlier.map_or(1, |index| self.0.remove(index).times + 1);
                 let (mutable, type_name) = (p.mutability.is_some(), self.1.clone());
-                self.0.push(Binding { name, mutable, type_name, times });
+                let at = p.ident.span().byte_range();
+                self.0.push(Binding { name, mutable, type_name, times, at, tentative: false });
             }
             syn::visit::visit_pat_ident(self, p);
         }
@@ -168,6 +208,18 @@ fn bind(pattern: &Pat, code: &str, bindings: &mut Vec<Binding>) {
         }
         Pat::Type(typed) => Names(bindings, None).visit_pat(&typed.pat),
         other => Names(bindings, None).visit_pat(other),
+    }
+}
+
+/// Names that the call of a macro may bind.
+fn bind_by_macro(call: &syn::StmtMacro, shapes: &Shapes, bindings: &mut Vec<Binding>) {
+    let Meaning::Bindings(names) = meaning(&call.mac, shapes) else { return };
+    for name in names {
+        let earlier = bindings.iter().position(|b| b.name == name);
+        let times = earlier.map_or(1, |index| bindings.remove(index).times + 1);
+        let at = range(call);
+        let (mutable, type_name) = (false, None);
+        bindings.push(Binding { name, mutable, type_name, times, at, tentative: true });
     }
 }
 
@@ -202,6 +254,30 @@ fn complete_type(ty: &syn::Type, code: &str) -> Option<String> {
     (!open.0 && !written.contains('\n')).then(|| written.to_owned())
 }
 
+/// Finds what is assigned to.
+struct Assigned<'a>(&'a mut HashSet<String>);
+
+impl Visit<'_> for Assigned<'_> {
+    fn visit_expr_assign(&mut self, node: &syn::ExprAssign) {
+        let mut target = &*node.left;
+        loop {
+            target = match target {
+                Expr::Field(field) => &field.base,
+                Expr::Index(index) => &index.expr,
+                Expr::Path(path) => {
+                    self.0.extend(path.path.get_ident().map(ToString::to_string));
+                    break;
+                }
+                _ => break,
+            };
+        }
+        syn::visit::visit_expr_assign(self, node);
+    }
+}
+
+/// Macros of tokio and futures that await.
+const AWAITING: [&str; 3] = ["join", "try_join", "select"];
+
 /// Finds awaits that belong to the cell itself, not to an async block or function in it.
 struct Awaits(bool);
 
@@ -213,9 +289,11 @@ impl Visit<'_> for Awaits {
     fn visit_expr_closure(&mut self, _: &syn::ExprClosure) {}
     fn visit_item(&mut self, _: &Item) {}
     fn visit_macro(&mut self, mac: &Macro) {
+        let name = mac.path.segments.last().map(|s| s.ident.to_string()).unwrap_or_default();
         let mut names = HashMap::new();
         count_mentions(mac.tokens.clone(), &mut names);
-        self.0 |= names.contains_key("await") && !names.contains_key("async");
+        self.0 |= AWAITING.contains(&name.as_str())
+            || names.contains_key("await") && !names.contains_key("async");
     }
 }
 
@@ -227,9 +305,7 @@ pub(super) fn count_mentions(tokens: TokenStream, counts: &mut HashMap<String, u
             TokenTree::Ident(name) => *counts.entry(name.to_string()).or_default() += 1,
             TokenTree::Literal(literal) => {
                 let text = literal.to_string();
-                for part in text.split('{').skip(1) {
-                    let end = part.find(|c: char| !c.is_alphanumeric() && c != '_');
-                    let name = &part[..end.unwrap_or(part.len())];
+                for name in text.split('{').skip(1).flat_map(names_in_placeholder) {
                     *counts.entry(name.to_owned()).or_default() += 1;
                 }
             }
@@ -238,28 +314,88 @@ pub(super) fn count_mentions(tokens: TokenStream, counts: &mut HashMap<String, u
     }
 }
 
+/// The names in what follows a brace in a format string: `name:width$.precision$}`.
+fn names_in_placeholder(text: &str) -> impl Iterator<Item = &str> {
+    let inner = text.split('}').next().unwrap_or_default();
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    let value = inner.split(|c| !is_word(c)).next();
+    let sizes = inner
+        .match_indices('$')
+        .filter_map(move |(at, _)| inner[..at].rsplit(|c| !is_word(c)).next());
+    value.into_iter().chain(sizes)
+}
+
 /// The items of a statement; `None` if it is none.
-fn items_of(statement: &Stmt, code: &str) -> Option<Vec<ParsedItem>> {
-    match statement {
-        Stmt::Item(item) => Some(describe(item, code)),
+fn items_of(statement: &Stmt, code: &str, shapes: &Shapes) -> Option<Vec<ParsedItem>> {
+    let mut statics = Finder::default();
+    statics.visit_stmt(statement);
+    let mut items = match statement {
+        Stmt::Item(item) => describe(item, code),
         Stmt::Macro(call) if declares_statics(&call.mac) => {
-            let names = names_after_static(&call.mac.tokens);
-            let key = Key::Text(names.join(" "));
-            Some(vec![item(call, code, key, names, "static")])
+            let names: Vec<String> = statics.found.iter().map(|s| s.name.clone()).collect();
+            let key = match names.as_slice() {
+                [one] => Key::Named(Space::Value, one.clone()),
+                _ => Key::Text(names.join(" ")),
+            };
+            vec![item(call, code, key, names, "static")]
         }
-        _ => None,
+        Stmt::Macro(call) => {
+            let Meaning::Items(names) = meaning(&call.mac, shapes) else { return None };
+            let key = Key::Text(call.to_token_stream().to_string());
+            vec![item(call, code, key, names.into_iter().collect(), "macro call")]
+        }
+        _ => return None,
+    };
+    // A `use` makes several items and holds no static.
+    if let ([one], Stmt::Item(node)) = (items.as_mut_slice(), statement) {
+        one.shape = shape_of(node).map(|(_, shape)| shape);
+        one.members = members_of(node);
+        one.private = private_in(node);
     }
+    if let [one] = items.as_mut_slice() {
+        one.statics = statics.found;
+    }
+    Some(items)
 }
 
-fn declares_statics(mac: &Macro) -> bool {
-    let name = mac.path.segments.last().map(|s| s.ident.to_string()).unwrap_or_default();
-    name == "thread_local" || name == "lazy_static"
+/// The members of an inherent `impl`.
+fn members_of(node: &Item) -> Vec<(String, Range<usize>)> {
+    let Item::Impl(syn::ItemImpl { trait_: None, items, .. }) = node else { return Vec::new() };
+    let named = |member: &syn::ImplItem| match member {
+        syn::ImplItem::Fn(f) => Some((f.sig.ident.to_string(), range(member))),
+        syn::ImplItem::Const(c) => Some((c.ident.to_string(), range(member))),
+        _ => None,
+    };
+    items.iter().filter_map(named).collect()
 }
 
-fn names_after_static(tokens: &TokenStream) -> Vec<String> {
-    let words: Vec<String> = tokens.clone().into_iter().map(|t| t.to_string()).collect();
-    let after = |w: &[String]| (w[0] == "static" || w[0] == "ref").then(|| w[1].clone());
-    words.windows(2).filter_map(after).filter(|w| w != "ref").collect()
+/// Where the modules and types in a module lack a `pub`.
+fn private_in(node: &Item) -> Vec<usize> {
+    struct Private(Vec<usize>);
+    impl Private {
+        fn note(&mut self, visibility: &syn::Visibility, word: proc_macro2::Span) {
+            if matches!(visibility, syn::Visibility::Inherited) {
+                self.0.push(word.byte_range().start);
+            }
+        }
+    }
+    impl Visit<'_> for Private {
+        fn visit_item(&mut self, item: &Item) {
+            match item {
+                Item::Mod(i) if i.unsafety.is_none() => self.note(&i.vis, i.mod_token.span),
+                Item::Struct(i) => self.note(&i.vis, i.struct_token.span),
+                Item::Enum(i) => self.note(&i.vis, i.enum_token.span),
+                _ => {}
+            }
+            syn::visit::visit_item(self, item);
+        }
+        fn visit_block(&mut self, _: &Block) {}
+    }
+    let mut private = Private(Vec::new());
+    if let Item::Mod(module) = node {
+        syn::visit::visit_item_mod(&mut private, module);
+    }
+    private.0
 }
 
 fn item(
@@ -280,7 +416,11 @@ fn item(
         mentions: counts.into_keys().collect(),
         text,
         kind,
-        declaration: None,
+        statics: Vec::new(),
+        native: Vec::new(),
+        shape: None,
+        members: Vec::new(),
+        private: Vec::new(),
     }
 }
 
@@ -293,14 +433,7 @@ fn describe(node: &Item, code: &str) -> Vec<ParsedItem> {
         Item::Fn(i) => named(Space::Value, &i.sig.ident, "function"),
         Item::Const(i) if i.ident == "_" => other(node, code),
         Item::Const(i) => named(Space::Value, &i.ident, "const"),
-        Item::Static(i) => {
-            let mut items = named(Space::Value, &i.ident, "static");
-            let mutability =
-                if matches!(i.mutability, syn::StaticMutability::Mut(_)) { "mut " } else { "" };
-            let declaration = format!("{mutability}{}: {}", i.ident, i.ty.to_token_stream());
-            items[0].declaration = Some(declaration);
-            items
-        }
+        Item::Static(i) => named(Space::Value, &i.ident, "static"),
         Item::Struct(i) => named(Space::Type, &i.ident, "struct"),
         Item::Enum(i) => named(Space::Type, &i.ident, "enum"),
         Item::Union(i) => named(Space::Type, &i.ident, "union"),
@@ -314,8 +447,30 @@ fn describe(node: &Item, code: &str) -> Vec<ParsedItem> {
         }
         Item::Impl(i) => vec![item(node, code, impl_key(i), impl_names(i), "impl")],
         Item::Use(i) => uses(i, code),
+        Item::ForeignMod(i) => {
+            let mut items = other(node, code);
+            items[0].native = i.attrs.iter().filter_map(linked_library).collect();
+            items
+        }
         _ => other(node, code),
     }
+}
+
+/// The name in `#[link(name = "…")]`.
+fn linked_library(attribute: &syn::Attribute) -> Option<String> {
+    if !attribute.path().is_ident("link") {
+        return None;
+    }
+    let mut name = None;
+    // What is malformed is rustc's to complain of.
+    let _ = attribute.parse_nested_meta(|meta| {
+        let value: syn::LitStr = meta.value()?.parse()?;
+        if meta.path.is_ident("name") {
+            name = Some(value.value());
+        }
+        Ok(())
+    });
+    name
 }
 
 fn other(node: &Item, code: &str) -> Vec<ParsedItem> {
@@ -411,6 +566,10 @@ fn collect_leaves(tree: &UseTree, path: String, leaves: &mut Vec<(String, Option
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(code: &str) -> Option<Parsed> {
+        super::parse(code, &Shapes::new())
+    }
 
     fn names(parsed: &Parsed) -> Vec<&str> {
         parsed.bindings.iter().map(|b| b.name.as_str()).collect()

@@ -1,11 +1,15 @@
 //! Calls rustc on a written module, once to make code and, where types must be learnt, a second
-//! time beside that. Compilers can be cancelled from other threads.
+//! time beside that. Compilers start before their cell comes, see [`super::standby`], and can be
+//! cancelled from other threads.
 
+use std::io::{self, Write as _};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde::Deserialize;
 
+use super::generate::ROOT;
 use crate::cells::{Compilers, FLAGS, Library, Toolchain};
 
 /// A complaint of rustc, as its JSON has it.
@@ -49,99 +53,169 @@ pub(super) enum Stop {
     Failed(String),
 }
 
+/// What a compiler is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// An object file.
+    Code,
+    /// Complaints that name types: no code is made, and paths are written in full. Both need an
+    /// unstable option, allowed for this goal alone.
+    Types,
+}
+
 /// How cells are compiled.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Setup {
+    pub(super) library: Library,
+    pub(super) opt_level: String,
+}
+
+/// The compiler of a session.
 #[derive(Debug, Clone)]
 pub(super) struct Rustc {
     pub(super) toolchain: Toolchain,
     pub(super) compilers: Compilers,
-    pub(super) opt_level: String,
 }
 
-/// A call under way.
-#[derive(Debug)]
-pub(super) struct Call {
-    child: Child,
-    compilers: Compilers,
-}
+/// The object file within a module's folder.
+pub(super) const OBJECT: &str = "cell.o";
+
+/// The file that says how a module was compiled: `rustc @rustc.args` in its folder does it again.
+const ARGUMENTS: &str = "rustc.args";
 
 impl Rustc {
-    /// Starts making code of the module in `folder`.
-    pub(super) fn compile(&self, folder: &Path, library: &Library) -> Result<Call, Stop> {
-        let mut command = self.command(folder, library);
-        command.args(["--crate-type", "cdylib", "-o", MODULE]);
-        command.arg(format!("-Copt-level={}", self.opt_level));
-        for folder in rpaths(library, &self.toolchain) {
-            command.arg(format!("-Clink-arg=-Wl,-rpath,{}", folder.display()));
+    /// Starts a compiler in `folder`, which is made. It reads all that does not depend on the
+    /// cell, the cell library above all, and then waits for the rest of the source: the crate's
+    /// root includes a file that is its standard input.
+    pub(super) fn start(&self, goal: Goal, folder: &Path, setup: &Setup) -> Result<Waiting, Stop> {
+        let unusable = |e: io::Error| {
+            Stop::Failed(format!(
+                "the session's folder cannot be written: {}: {e}",
+                folder.display()
+            ))
+        };
+        // Not with its parents: a session that has ended must not get its folder back.
+        std::fs::create_dir(folder).map_err(unusable)?;
+        std::fs::write(folder.join("lib.rs"), crate_root(&setup.library)).map_err(unusable)?;
+        symlink("/dev/stdin", folder.join(ROOT)).map_err(unusable)?;
+        let mut command = self.command(folder, setup);
+        match goal {
+            Goal::Code => {
+                command.args(["--crate-type", "cdylib", "--emit", &format!("obj={OBJECT}")]);
+                command.arg(format!("-Copt-level={}", setup.opt_level));
+            }
+            Goal::Types => {
+                command.env("RUSTC_BOOTSTRAP", "1");
+                command.args(["--crate-type", "lib", "--emit", "metadata=types.rmeta"]);
+                command.args(["-Ztrim-diagnostic-paths=false", "-Zwrite-long-types-to-disk=no"]);
+            }
         }
-        self.start(command)
+        std::fs::write(folder.join(ARGUMENTS), arguments(&command)).map_err(unusable)?;
+        let child = self.compilers.start(&mut command);
+        let child = child.map_err(|e| Stop::Failed(format!("starting rustc: {e}")))?;
+        let child = Some(child.ok_or(Stop::Cancelled)?);
+        let running = Running { child, compilers: self.compilers.clone() };
+        Ok(Waiting { running, folder: folder.to_owned() })
     }
 
-    /// Starts asking for types: no code is made, and paths are written in full. Both need an
-    /// unstable option, allowed for this call alone.
-    pub(super) fn ask_types(&self, folder: &Path, library: &Library) -> Result<Call, Stop> {
-        let mut command = self.command(folder, library);
-        command.env("RUSTC_BOOTSTRAP", "1");
-        command.args(["--crate-type", "lib", "--emit", "metadata", "-o", "types.rmeta"]);
-        command.args(["-Ztrim-diagnostic-paths=false", "-Zwrite-long-types-to-disk=no"]);
-        self.start(command)
-    }
-
-    fn command(&self, folder: &Path, library: &Library) -> Command {
+    fn command(&self, folder: &Path, setup: &Setup) -> Command {
         let mut command = Command::new(&self.toolchain.rustc);
         command
             .current_dir(folder)
             .args(["lib.rs", "--edition", "2024", "--crate-name", "cell"])
             .args(["--error-format", "json", "--json", "diagnostic-short"])
             .args(FLAGS)
-            .args([
-                "-Cpanic=unwind",
-                "-Cdebuginfo=0",
-                "-Cstrip=debuginfo",
-                "-Cembed-bitcode=no",
-                "-Ccodegen-units=1",
-            ])
-            .stdin(Stdio::null())
+            .args(["-Cpanic=unwind", "-Cdebuginfo=0", "-Cembed-bitcode=no", "-Ccodegen-units=1"])
+            .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
-        for folder in &library.search {
+        for folder in &setup.library.search {
             command.arg(format!("-Ldependency={}", folder.display()));
         }
-        for (name, path) in &library.crates {
+        for (name, path) in &setup.library.crates {
             command.arg("--extern").arg(format!("{name}={}", path.display()));
         }
         command
     }
+}
 
-    fn start(&self, mut command: Command) -> Result<Call, Stop> {
-        let child = self.compilers.start(&mut command);
-        let child = child.map_err(|e| Stop::Failed(format!("starting rustc: {e}")))?;
-        let child = child.ok_or(Stop::Cancelled)?;
-        Ok(Call { child, compilers: self.compilers.clone() })
+/// One argument a line, as rustc reads them.
+fn arguments(command: &Command) -> String {
+    command.get_args().map(|a| a.to_string_lossy().into_owned() + "\n").collect()
+}
+
+/// What is the same for all cells: written once, read before the cell comes.
+fn crate_root(library: &Library) -> String {
+    let crates = library.linked.iter().map(|name| format!("extern crate {name};\n"));
+    let crates: String = crates.collect();
+    format!("#![allow(warnings)]\n{crates}use ::parcell::prelude::*;\ninclude!({ROOT:?});\n")
+}
+
+/// A compiler's process; ended when dropped.
+#[derive(Debug)]
+struct Running {
+    child: Option<Child>,
+    compilers: Compilers,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // Either may fail for a process that has just ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+            self.compilers.ended(child.id());
+        }
     }
 }
 
-/// The module's file within its folder.
-pub(super) const MODULE: &str = "libcell.so";
+/// A compiler that waits for a cell.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    running: Running,
+    /// Where the cell's other files belong.
+    pub(super) folder: PathBuf,
+}
 
-/// Where the loader finds the shared objects that a module links.
-fn rpaths(library: &Library, toolchain: &Toolchain) -> Vec<PathBuf> {
-    let shared = library.crates.iter().filter(|(_, p)| p.extension().is_some_and(|e| e == "so"));
-    let mut folders: Vec<PathBuf> =
-        shared.filter_map(|(_, p)| p.parent().map(Path::to_owned)).collect();
-    folders.push(toolchain.runtime());
-    folders.dedup();
-    folders
+impl Waiting {
+    /// Whether it still waits: an interrupt ends all compilers.
+    pub(super) fn is_alive(&mut self) -> bool {
+        self.running.child.as_mut().is_some_and(|c| matches!(c.try_wait(), Ok(None)))
+    }
+
+    /// Gives up processor time to everything else that wants it.
+    pub(super) fn be_nice(&self) {
+        self.running.child.iter().for_each(|c| crate::session::lower_priority(c.id()));
+    }
+
+    /// Hands the cell's root over: the compiler goes on.
+    pub(super) fn feed(mut self, root: String) -> Call {
+        let stdin = self.running.child.as_mut().and_then(|c| c.stdin.take());
+        // A compiler that has ended says why when it is waited for.
+        let _ = stdin.map(|mut stdin| stdin.write_all(root.as_bytes()));
+        Call { running: self.running, file: self.folder.join(ROOT), root }
+    }
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub(super) struct Call {
+    running: Running,
+    file: PathBuf,
+    root: String,
 }
 
 impl Call {
     /// Waits for the compiler; its errors, none if it succeeded.
-    pub(super) fn errors(self) -> Result<Vec<Complaint>, Stop> {
-        let pid = self.child.id();
-        let output = self.child.wait_with_output();
-        if self.compilers.ended(pid) {
+    pub(super) fn errors(mut self) -> Result<Vec<Complaint>, Stop> {
+        let child = self.running.child.take().expect("taken here only");
+        let pid = child.id();
+        let output = child.wait_with_output();
+        if self.running.compilers.ended(pid) {
             return Err(Stop::Cancelled);
         }
         let output = output.map_err(|e| Stop::Failed(format!("waiting for rustc: {e}")))?;
+        self.leave_source();
         let text = String::from_utf8_lossy(&output.stderr);
         let complaints = text.lines().filter_map(|l| serde_json::from_str::<Complaint>(l).ok());
         let is_error = |c: &Complaint| c.level.starts_with("error") && !is_summary(c);
@@ -154,6 +228,15 @@ impl Call {
             )));
         }
         Ok(errors)
+    }
+
+    /// Puts the source that was handed over where its name says, so that the folder is complete.
+    fn leave_source(&self) {
+        let draft = self.file.with_extension("new");
+        let left =
+            std::fs::write(&draft, &self.root).and_then(|()| std::fs::rename(&draft, &self.file));
+        // Nothing of this session depends on it, and a full disk has been or will be met elsewhere.
+        left.unwrap_or(());
     }
 }
 

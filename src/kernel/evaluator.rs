@@ -23,6 +23,8 @@ pub(super) trait Evaluator {
 pub(super) trait Handle: Clone + Send + 'static {
     /// Interrupts the running cell. Never blocks.
     fn interrupt(&self);
+    /// Says which cell will run after the present one, if one waits. Never blocks.
+    fn announce(&self, next: Option<Cell>);
     /// Ends everything. Blocks at most 1 s.
     fn close(&self);
     /// Says that completion and inspection may be asked for. Never blocks.
@@ -55,6 +57,10 @@ impl Evaluator for Session {
 impl Handle for Remote {
     fn interrupt(&self) {
         Remote::interrupt(self);
+    }
+
+    fn announce(&self, next: Option<Cell>) {
+        Remote::announce(self, next);
     }
 
     fn close(&self) {

@@ -15,7 +15,7 @@ use super::show::IopubStage;
 use crate::server::Channel;
 use crate::stage::{Cell, Failure, Verdict};
 use crate::wire::Incoming;
-use crate::wire::content::{ErrorOutput, ExecuteInput, ExecuteRequest};
+use crate::wire::content::{ErrorOutput, ExecuteInput, ExecuteRequest, parse};
 
 /// Whose turn it is, and the number of the last cell.
 #[derive(Debug, Default)]
@@ -87,7 +87,17 @@ impl<H: Handle> Kernel<H> {
     /// Queues a cell, and starts it if none runs.
     pub(super) fn enqueue(&mut self, channel: Channel, message: Incoming) {
         self.turns.waiting.push_back((channel, message));
+        if self.turns.running && self.turns.waiting.len() == 1 {
+            self.announce_next();
+        }
         self.run_next();
+    }
+
+    /// Tells the session which cell waits, so that it can be compiled already.
+    fn announce_next(&self) {
+        let content = self.turns.waiting.front().map(|(_, message)| parse(&message.content));
+        let content = content.and_then(Result::ok);
+        self.remote.announce(content.map(|content| cell(content, self.turns.count + 1)));
     }
 
     fn run_next(&mut self) {
@@ -120,6 +130,7 @@ impl<H: Handle> Kernel<H> {
         let run = Run { request, cell, stage: Arc::new(stage), stored, stop_on_error };
         // Were the executor gone, the dropped request would say so itself.
         self.turns.running = self.executor.runs.send(run).is_ok();
+        self.announce_next();
     }
 
     /// Replies to a cell that has ended, and starts the next.

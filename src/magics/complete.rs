@@ -185,7 +185,10 @@ mod tests {
         assert_eq!(word, "%");
         assert!(all.contains(&"%who".to_owned()) && !all.contains(&"%whos".to_owned()));
         assert!(!all.contains(&"%writefile".to_owned()) && !all.contains(&"%!".to_owned()));
-        assert_eq!(names("%%|").unwrap().1, ["%%dep", "%%time", "%%timeit", "%%writefile"]);
+        assert_eq!(
+            names("%%|").unwrap().1,
+            ["%%dep", "%%opt", "%%time", "%%timeit", "%%writefile"]
+        );
         assert!(names("f();\n:|").unwrap().1.contains(&":vars".to_owned()));
     }
 

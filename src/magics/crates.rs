@@ -2,7 +2,7 @@
 
 use super::args::{one_word, words};
 use super::complete::offers;
-use super::{Call, Desk, Facts, Kind, Known, Magic, say, usage_error};
+use super::{Call, Desk, Facts, Kind, Known, Magic, run_source, say, usage_error};
 use crate::stage::{Completion, Failure};
 
 pub(super) struct Dep;
@@ -63,11 +63,11 @@ pub(super) struct Opt;
 static OPT: Facts = Facts {
     name: "opt",
     aliases: &[],
-    kind: Kind::Line,
+    kind: Kind::Both,
     usage: "opt [LEVEL]",
     summary: "set the optimisation level of later cells; without LEVEL show it",
     help: "`0` to `3`, `s` or `z`. Cells start with `3`, as a release build; `0` compiles faster. \
-           `:opt` is evcxr's name for it.",
+           `%%opt LEVEL` is for one cell. `:opt` is evcxr's name for it.",
 };
 
 impl Magic for Opt {
@@ -76,6 +76,14 @@ impl Magic for Opt {
     }
 
     fn run(&self, desk: &mut dyn Desk, call: &Call) -> Result<(), Failure> {
+        if let Some(body) = &call.body {
+            let before = desk.opt_level();
+            desk.set_opt_level(&one_word(&OPT, &call.args, "LEVEL")?)?;
+            let source = "\n".repeat(call.body_line - 1) + body;
+            let result = run_source(desk, &source);
+            desk.set_opt_level(&before)?;
+            return result.map(drop);
+        }
         if !call.args.is_empty() {
             desk.set_opt_level(&one_word(&OPT, &call.args, "LEVEL")?)?;
         }
@@ -114,6 +122,12 @@ mod tests {
         assert_eq!(calls("%%dep\na = \"1\"\n\n# why\nb"), ["dep a = \"1\"|b"]);
         assert_eq!(calls(":dep a\nf();\n:dep b"), ["dep a", "rust       \nf();\n      ", "dep b"]);
         assert_eq!(calls("%dep a \\\n  b"), ["dep a|b"]);
+    }
+
+    #[test]
+    fn a_level_can_be_for_one_cell() {
+        assert_eq!(calls("%%opt 0\nf();"), ["opt 0", "rust \nf();", "opt 3"]);
+        assert!(usage_of("%%opt\nf();").contains("LEVEL"));
     }
 
     #[test]

@@ -39,7 +39,12 @@ impl Desk for CellDesk<'_> {
 
     fn run_rust(&mut self, code: &str) -> Result<Timing, Failure> {
         let cell = Cell { code: code.to_owned(), ..self.cell.clone() };
-        self.session.run_rust(&cell, &self.stage)
+        // A magic that runs Rust may time it, or have it compiled in a way of its own.
+        let ahead = self.session.remote.ahead().clone();
+        ahead.pause(true);
+        let result = self.session.run_rust(&cell, &self.stage);
+        ahead.pause(false);
+        result
     }
 
     fn variables(&self) -> Vec<Variable> {
@@ -56,15 +61,19 @@ impl Desk for CellDesk<'_> {
         if let Some(unknown) = names.iter().find(|n| !known.contains(n)) {
             return Err(Failure::new("UsageError", format!("there is no variable `{unknown}`")));
         }
+        let stage = self.stage();
         let ready = self.ready()?;
         ready.engine.forget_variables(names);
+        ready.driver.redirect(stage);
         ready.driver.forget(names.to_vec());
         self.session.tell_analyst();
         Ok(())
     }
 
     fn reset(&mut self) {
+        let stage = self.stage();
         if let Some(ready) = self.session.ready.as_mut() {
+            ready.driver.redirect(stage);
             let names = ready.engine.variables().into_iter().map(|v| v.name).collect();
             ready.driver.forget(names);
             ready.engine.forget_all();

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::thread;
@@ -20,6 +20,7 @@ use parcell_link::{CONTROL_FD, Event, MARK_SECRET, Mark, Order, Outcome, receive
 use super::remote::Surroundings;
 use super::routing::{Routing, follow};
 use super::sys;
+use crate::engine::Module;
 use crate::stage::{Stage, Stream};
 
 /// What a driver is started with.
@@ -127,10 +128,12 @@ impl Driver {
 
     /// Runs a module; answers the cell's questions from `stage`. All output has been shown when
     /// this returns.
-    pub(super) fn run(&mut self, cell: u64, module: &Path, symbol: &str, stage: &dyn Stage) -> Ran {
-        let (module, symbol) = (module.display().to_string(), symbol.to_owned());
+    pub(super) fn run(&mut self, cell: u64, module: &Module, stage: &dyn Stage) -> Ran {
+        let path = |p: &PathBuf| p.display().to_string();
+        let libraries = module.libraries.iter().map(path).collect();
+        let (file, symbol) = (path(&module.file), module.symbol.clone());
         // If the driver is gone, the wait below finds out and says why.
-        let _ = send(&self.control, &Order::Run { cell, module, symbol });
+        let _ = send(&self.control, &Order::Run { cell, libraries, module: file, symbol });
         loop {
             match self.wait() {
                 Answer::Event(Event::Done { cell: done, mark, outcome, nanoseconds })
@@ -177,9 +180,15 @@ impl Driver {
         }
     }
 
-    pub(super) fn forget(&self, names: Vec<String>) {
-        // A driver that is gone has no variables to forget.
-        let _ = send(&self.control, &Order::Forget { names });
+    /// Drops variables; what they print has been shown when this returns.
+    pub(super) fn forget(&mut self, names: Vec<String>) {
+        if names.is_empty() || send(&self.control, &Order::Forget { names }).is_err() {
+            return;
+        }
+        // A driver that is gone has no variables to forget, and the next cell says why it is.
+        if let Ok(Event::Forgotten { mark }) = self.events.recv() {
+            self.routing.wait_until_closed(mark);
+        }
     }
 
     /// Why the driver is gone, if it is.
@@ -274,7 +283,7 @@ fn listen(socket: UnixStream, routing: &Routing, session: &Sender<Event>) {
                 routing.place(mark, Some(publication));
                 continue;
             }
-            Event::Done { mark, .. } => {
+            Event::Done { mark, .. } | Event::Forgotten { mark } => {
                 routing.place(mark, None);
                 session.send(event)
             }

@@ -12,13 +12,13 @@ mod routing;
 mod start;
 mod sys;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
 use crate::cells::{Dependencies, Library};
-use crate::engine::{Engine, LocalEngine, Run, Runner, Variable};
+use crate::engine::{Engine, LocalEngine, Module, Run, Runner, Variable};
 use crate::magics::{self, Part, Timing};
 use crate::stage::{Cell, Failure, Output, Stage, Stream, Verdict};
 use desk::CellDesk;
@@ -26,7 +26,7 @@ use driver::{Driver, Ran, Setting};
 use remote::Phase;
 pub use remote::Remote;
 use start::Starting;
-pub use sys::die_with_parent;
+pub use sys::{die_with_parent, lower_priority};
 
 /// Removes folders that sessions left behind when they were killed; how many there were.
 pub fn sweep_folders() -> usize {
@@ -140,6 +140,7 @@ impl Session {
         self.replace_dead_driver(stage)?;
         let ready = self.ready.as_mut().expect("made ready just above");
         ready.driver.redirect(Arc::clone(stage));
+        self.remote.analyst().begin(&cell.code);
         self.runs += 1;
         let mut runner = DriverRunner {
             driver: &mut ready.driver,
@@ -150,7 +151,6 @@ impl Session {
             died: false,
         };
         self.remote.enter(Phase::Compiling);
-        self.remote.analyst().begin(&cell.code);
         let evaluation = ready.engine.evaluate(cell, &ready.library, &mut runner);
         let run = std::time::Duration::from_nanos(runner.nanoseconds);
         let died = runner.died;
@@ -264,9 +264,9 @@ struct DriverRunner<'a> {
 }
 
 impl Runner for DriverRunner<'_> {
-    fn run(&mut self, module: &Path, symbol: &str) -> Run {
+    fn run(&mut self, module: &Module) -> Run {
         self.remote.enter(Phase::Running { run: self.run, interrupts: 0 });
-        let ran = self.driver.run(self.run, module, symbol, self.stage);
+        let ran = self.driver.run(self.run, module, self.stage);
         let interrupts = self.remote.interrupts();
         self.remote.enter(Phase::Between);
         match ran {

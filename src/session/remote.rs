@@ -10,9 +10,9 @@ use parcell_link::Bundle;
 use super::driver;
 use super::folder::Folder;
 use crate::cells::Compilers;
-use crate::engine::{Analyst, completeness};
-use crate::magics::{self, Known};
-use crate::stage::{Completeness, Completions};
+use crate::engine::{Ahead, Analyst, completeness};
+use crate::magics::{self, Known, Part};
+use crate::stage::{Cell, Completeness, Completions};
 
 /// A cell that does not react to an interrupt is ended after this time.
 /// `PARCELL_INTERRUPT_GRACE` (seconds) sets another.
@@ -35,6 +35,7 @@ struct Shared {
     closed: AtomicBool,
     compilers: Compilers,
     analyst: Analyst,
+    ahead: Ahead,
     folder: Mutex<Option<Folder>>,
     surroundings: Mutex<Surroundings>,
 }
@@ -71,6 +72,7 @@ impl Remote {
             closed: AtomicBool::new(false),
             compilers: Compilers::default(),
             analyst: Analyst::default(),
+            ahead: Ahead::default(),
             folder: Mutex::new(None),
             surroundings: Mutex::default(),
         };
@@ -123,6 +125,21 @@ impl Remote {
 
     pub(super) fn analyst(&self) -> &Analyst {
         &self.shared.analyst
+    }
+
+    pub(super) fn ahead(&self) -> &Ahead {
+        &self.shared.ahead
+    }
+
+    /// Says which cell will run next, if one waits, so that it is compiled while another runs.
+    /// Never blocks.
+    pub fn announce(&self, next: Option<Cell>) {
+        // What magics do to the session cannot be foreseen.
+        let plain = next.and_then(|cell| match &mut magics::split(&cell.code)[..] {
+            [Part::Rust { code }] => Some(Cell { code: std::mem::take(code), ..cell }),
+            _ => None,
+        });
+        self.shared.ahead.announce(plain);
     }
 
     pub(super) fn set_driver(&self, pid: u32) {

@@ -96,20 +96,15 @@ fn start(
     setting.program.clone_from(&library.driver);
     setting.clean_up.push(folder.path().to_owned());
     let compilers = remote.compilers();
-    let engine = LocalEngine::new(folder.path(), toolchain.clone(), compilers.clone());
-    let warm = {
-        let library = library.clone();
-        let place = folder.path().join("warm");
-        std::fs::create_dir(&place).map_err(|e| format!("{}: {e}", place.display()))?;
-        let mut engine = LocalEngine::new(&place, toolchain, compilers);
-        std::thread::spawn(move || engine.warm_up(&library))
-    };
-    let driver = Driver::start(&setting, Arc::new(Nowhere)).map_err(|e| e.to_string())?;
+    let ahead = remote.ahead().clone();
+    let engine = LocalEngine::new(folder.path(), toolchain, compilers, ahead);
+    let driver = std::thread::scope(|scope| {
+        scope.spawn(|| engine.warm_up(&library));
+        Driver::start(&setting, Arc::new(Nowhere)).map_err(|e| e.to_string())
+    })?;
     remote.set_driver(driver.pid());
     remote.keep_folder(folder);
     remote.analyst().know(Arc::default(), &library);
-    // A failure here comes back with the first cell, where it can be shown.
-    let _ = warm.join();
     Ok(Started { library, engine, driver, clean_up: setting.clean_up })
 }
 

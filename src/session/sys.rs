@@ -28,3 +28,11 @@ pub(super) fn inherit(command: &mut Command, descriptor: &impl AsRawFd) {
         });
     }
 }
+
+/// Lets everything else that wants a processor go before this process.
+pub fn lower_priority(pid: u32) {
+    // SAFETY: a plain system call on numbers. It can fail only if the process is gone.
+    unsafe {
+        nix::libc::setpriority(nix::libc::PRIO_PROCESS, pid, 10);
+    }
+}

@@ -22,9 +22,11 @@ pub enum Order {
     Run {
         /// The number that the answer and the marks of this cell carry.
         cell: u64,
+        /// Shared libraries that the module uses without naming them; loaded once, in this order.
+        libraries: Vec<String>,
         /// Path of the shared object.
         module: String,
-        /// Exported function, `extern "C" fn()`.
+        /// Exported function, `extern "C-unwind" fn()`.
         symbol: String,
     },
     /// Resize the thread pool (`None` only asks). Answered by [`Event::Threads`].
@@ -37,7 +39,7 @@ pub enum Order {
         /// What was typed, without the newline.
         text: Option<String>,
     },
-    /// Drop these variables. Not answered.
+    /// Drop these variables. Answered by [`Event::Forgotten`].
     Forget {
         /// Names of the variables to drop; names that do not exist are skipped.
         names: Vec<String>,
@@ -92,6 +94,11 @@ pub enum Event {
         outcome: Outcome,
         /// Nanoseconds that its statements ran.
         nanoseconds: u64,
+    },
+    /// Variables were dropped; what that printed stands before mark `mark` on both streams.
+    Forgotten {
+        /// The mark that closes that output.
+        mark: u64,
     },
     /// State of the thread pool.
     Threads {
@@ -292,7 +299,8 @@ mod tests {
 
     #[test]
     fn frames_survive_the_way() {
-        let order = Order::Run { cell: 7, module: "/m.so".into(), symbol: "cell".into() };
+        let (libraries, symbol) = (vec!["/l.so".to_owned()], "cell".to_owned());
+        let order = Order::Run { cell: 7, libraries, module: "/m.so".into(), symbol };
         let mut wire = Vec::new();
         send(&mut wire, &order).unwrap();
         send(&mut wire, &Order::Exit).unwrap();

@@ -2,6 +2,7 @@
 //! process lives exactly as long as its kernel: when the control socket closes, it removes the
 //! session's files and ends with everything it started.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -169,12 +170,19 @@ fn start_cell_thread(n: usize, orders: Receiver<Order>) {
 fn run_orders(orders: &Receiver<Order>) -> Option<usize> {
     for order in orders {
         match order {
-            Order::Run { cell, module, symbol } => run_cell(cell, &module, &symbol),
+            Order::Run { cell, libraries, module, symbol } => {
+                run_cell(cell, || load_and_call(&libraries, &module, &symbol));
+            }
             Order::Threads { wanted: Some(n) } if n != threads::nthreads() => return Some(n),
             Order::Threads { .. } => {
                 link::tell(&Event::Threads { threads: threads::nthreads(), problem: None });
             }
-            Order::Forget { names } => store::forget(&names),
+            Order::Forget { names } => {
+                if let Err(payload) = std::panic::catch_unwind(|| store::forget(&names)) {
+                    eprintln!("a variable's `drop` panicked: {}", rt::message_of(payload.as_ref()));
+                }
+                link::tell(&Event::Forgotten { mark: link::close_streams() });
+            }
             Order::Place { directory, environment } => place(directory, environment),
             Order::Input { .. } | Order::CleanUp { .. } | Order::Exit => {
                 unreachable!("`obey` keeps these to itself")
@@ -184,10 +192,10 @@ fn run_orders(orders: &Receiver<Order>) -> Option<usize> {
     None
 }
 
-fn run_cell(cell: u64, module: &str, symbol: &str) {
+fn run_cell(cell: u64, run: impl FnOnce() -> Result<rt::Ended, String>) {
     interrupt::clear();
     BUSY.store(true, Ordering::Relaxed);
-    let (outcome, time) = match load_and_call(module, symbol) {
+    let (outcome, time) = match run() {
         Ok(rt::Ended { outcome, time }) => (outcome, time),
         Err(message) => (Outcome::NotLoaded { message }, Duration::ZERO),
     };
@@ -198,17 +206,35 @@ fn run_cell(cell: u64, module: &str, symbol: &str) {
     link::tell(&Event::Done { cell, mark, outcome, nanoseconds });
 }
 
-fn load_and_call(module: &str, symbol: &str) -> Result<rt::Ended, String> {
-    // Global, since later modules use the statics that this one defines.
-    let how = libc::RTLD_NOW | libc::RTLD_GLOBAL;
-    // SAFETY: the module was compiled by the kernel against this very library; it has no
-    // initialisers of its own. It is leaked, so its code and vtables stay valid for ever.
-    let library = unsafe { Library::open(Some(module), how) }.map_err(|e| e.to_string())?;
-    let library = Box::leak(Box::new(library));
+fn load_and_call(libraries: &[String], module: &str, symbol: &str) -> Result<rt::Ended, String> {
+    for library in libraries {
+        load_once(library)?;
+    }
+    let module_code = load(module)?;
     // SAFETY: the engine generates exactly this signature under this name.
-    let entry = unsafe { library.get::<extern "C" fn()>(symbol.as_bytes()) };
-    entry.map_err(|e| e.to_string())?();
-    rt::ended().ok_or_else(|| format!("module {module} returned without an outcome"))
+    let entry = unsafe { module_code.get::<extern "C-unwind" fn()>(symbol.as_bytes()) };
+    let entry = entry.map_err(|e| e.to_string())?;
+    rt::enter(*entry).ok_or_else(|| format!("module {module} returned without an outcome"))
+}
+
+/// Loads what modules link without naming it, and what the C library keeps beside itself.
+fn load_once(library: &str) -> Result<(), String> {
+    static LOADED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    if !loaded.contains(library) {
+        load(library)?;
+        loaded.insert(library.to_owned());
+    }
+    Ok(())
+}
+
+fn load(file: &str) -> Result<&'static Library, String> {
+    // Global, since modules name what other modules define: statics, and the cell library itself.
+    let how = libc::RTLD_NOW | libc::RTLD_GLOBAL;
+    // SAFETY: the kernel compiled the file against this very library; it has no initialisers of
+    // its own. It is leaked, so its code and vtables stay valid for ever.
+    let library = unsafe { Library::open(Some(file), how) }.map_err(|e| e.to_string())?;
+    Ok(Box::leak(Box::new(library)))
 }
 
 fn place(directory: Option<String>, environment: Vec<(String, Option<String>)>) {

@@ -14,18 +14,23 @@ use parcell_link::{Outcome, Panic};
 
 pub use crate::store::{put, take};
 
-/// The error of a `?` in a cell: any error that can be shown. It implements neither `Display` nor
-/// `Error` itself, which is what allows the blanket conversion.
+/// Says that a `?` in a cell met an error, which is kept for the driver: any error that can be
+/// shown. It implements neither `Display` nor `Error` itself, which is what allows the blanket
+/// conversion, and it holds nothing, so that no cell has to compile how it is dropped.
 #[derive(Debug)]
-pub struct Failure {
-    name: &'static str,
-    message: String,
-}
+pub struct Failure(());
 
 impl<E: Debug + Display> From<E> for Failure {
     fn from(error: E) -> Failure {
-        Failure { name: type_name::<E>(), message: error.to_string() }
+        keep_failure(type_name::<E>(), &error)
     }
+}
+
+/// Not generic, as all that follows here, so that it is compiled once and not in every cell.
+#[inline(never)]
+fn keep_failure(name: &str, error: &dyn Display) -> Failure {
+    FAILED.set(Some(Outcome::Failed { name: name.to_owned(), message: error.to_string() }));
+    Failure(())
 }
 
 /// In the analysis pass each new variable is assigned to this type, so that rustc's complaint
@@ -44,6 +49,8 @@ pub struct Ended {
 
 thread_local! {
     static ENDED: RefCell<Option<Ended>> = const { RefCell::new(None) };
+    /// The error behind the latest [`Failure`] of this thread.
+    static FAILED: RefCell<Option<Outcome>> = const { RefCell::new(None) };
 }
 
 /// Panics noticed by the hook and not yet reported, newest last: those of the cell's thread and
@@ -52,38 +59,30 @@ static NOTICED: LazyLock<Mutex<Vec<Panic>>> = LazyLock::new(Mutex::default);
 
 /// Runs a module's function: takes variables over, runs the statements, puts variables back. A
 /// panic outside the statements (a variable that is not there) counts as the cell's.
-pub fn enter(cell: impl FnOnce()) {
-    let mut cell = Some(cell);
-    enter_once(&mut || cell.take().into_iter().for_each(|cell| cell()));
-}
-
-/// Not generic, as all that follows here, so that it is compiled once and not in every cell.
-#[inline(never)]
-fn enter_once(cell: &mut dyn FnMut()) {
+pub(crate) fn enter(cell: extern "C-unwind" fn()) -> Option<Ended> {
     ENDED.set(None);
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(cell)) {
+    if let Err(payload) = catch_unwind(|| cell()) {
         let outcome = panicked(payload.as_ref());
         ENDED.set(Some(Ended { outcome, time: Duration::ZERO }));
     }
+    ENDED.take()
+}
+
+/// Makes a closure one that may move away what it captures, whatever it does with it.
+pub fn once<F: FnOnce() -> Result<(), Failure>>(statements: F) -> F {
+    statements
 }
 
 /// Runs a cell's statements; true if all of them ran.
-pub fn run(statements: impl FnOnce() -> Result<(), Failure>) -> bool {
-    let mut statements = Some(statements);
-    run_once(&mut || statements.take().map_or(Ok(()), |statements| statements()))
-}
-
 #[inline(never)]
-fn run_once(statements: &mut dyn FnMut() -> Result<(), Failure>) -> bool {
+pub fn run(statements: &mut dyn FnMut() -> Result<(), Failure>) -> bool {
     noticed().clear();
     let start = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(statements));
     let time = start.elapsed();
     let outcome = match result {
         Ok(Ok(())) => Outcome::Finished,
-        Ok(Err(failure)) => {
-            Outcome::Failed { name: failure.name.to_owned(), message: failure.message }
-        }
+        Ok(Err(Failure(()))) => FAILED.take().expect("every failure is made by `keep_failure`"),
         Err(payload) => panicked(payload.as_ref()),
     };
     let finished = outcome == Outcome::Finished;
@@ -123,11 +122,6 @@ async fn interrupted() {
     }
 }
 
-/// What the cell that just returned on this thread came to.
-pub(crate) fn ended() -> Option<Ended> {
-    ENDED.take()
-}
-
 fn noticed() -> std::sync::MutexGuard<'static, Vec<Panic>> {
     NOTICED.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -149,7 +143,7 @@ fn panicked(payload: &(dyn Any + Send)) -> Outcome {
     Outcome::Panicked(same.map_or_else(unnoticed, |index| panics.swap_remove(index)))
 }
 
-fn message_of(payload: &(dyn Any + Send)) -> String {
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "a panic whose payload is not text".to_owned())
@@ -161,7 +155,7 @@ pub(crate) fn on_panic(info: &PanicHookInfo<'_>) {
         return;
     }
     let current = std::thread::current();
-    let name = current.name().unwrap_or("unnamed");
+    let name = current.name().unwrap_or("<unnamed>");
     let place = info.location();
     let panic = Panic {
         message: message_of(info.payload()),
@@ -175,6 +169,9 @@ pub(crate) fn on_panic(info: &PanicHookInfo<'_>) {
     }
     // Columns are those of the generated line; only the kernel could translate them.
     let Panic { message, file, line, .. } = panic;
-    let file = file.rsplit_once("In[").map_or(file.clone(), |(_, cell)| format!("In[{cell}"));
-    eprintln!("thread '{name}' panicked at {file}:{line}:\n{message}");
+    let place = match file.rsplit_once("In[") {
+        Some((_, cell)) => format!("[cell {}, line {line}]", cell.replacen(']', "", 1)),
+        None => format!("{file}:{line}"),
+    };
+    eprintln!("thread '{name}' panicked at {place}:\n{message}");
 }

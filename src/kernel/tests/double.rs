@@ -100,6 +100,8 @@ impl Handle for DoubleHandle {
         let _ = self.gate.send(Gate::Interrupt);
     }
 
+    fn announce(&self, _next: Option<Cell>) {}
+
     fn close(&self) {
         let _ = self.gate.send(Gate::Close);
     }
