@@ -31,7 +31,7 @@ def long_notebook() -> list[str]:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--repeat", type=int, default=15, help="measured runs of the cell")
+    parser.add_argument("--repeat", type=int, default=31, help="measured runs of the cell")
     options = parser.parse_args()
     new, long = Peer("parcell"), Peer("parcell")
     for peer in (new, long):

@@ -326,7 +326,10 @@ fn root(plan: &Plan<'_>, includes: &[String], body: &str, written: &mut Written)
 
 #[cfg(test)]
 mod tests {
+    use super::super::draft::Draft;
+    use super::super::state::State;
     use super::*;
+    use crate::stage::Cell;
 
     #[test]
     fn offsets_and_columns_lose_what_was_inserted() {
@@ -338,5 +341,41 @@ mod tests {
         assert_eq!([at(0), at(2), at(3), at(4), at(6), at(7), at(9)], [0, 0, 0, 1, 3, 4, 4]);
         let text = &written.files["f"];
         assert_eq!([column(text, 1, 4), column(text, 2, 4), column(text, 3, 4)], [1, 2, 4]);
+    }
+
+    /// Runs cells through plans, as a session would; what the last one writes.
+    fn last_plan(cells: &[&str], check: impl Fn(&Plan<'_>)) {
+        let mut state = State::default();
+        for (index, code) in cells.iter().enumerate() {
+            let name = format!("In[{}]", index + 1);
+            let cell = Cell { code: (*code).to_owned(), ..Cell::default() };
+            let source = Arc::new(Source { name, text: cell.code.clone() });
+            let mut draft = Draft::new(&cell, source, &state);
+            let plan = draft.plan(index + 1);
+            if index + 1 == cells.len() {
+                return check(&plan);
+            }
+            draft.new_statics = plan.new_statics();
+            state = state.after(&draft, true).0;
+        }
+    }
+
+    #[test]
+    fn a_module_needs_those_that_define_its_statics() {
+        let cells = ["static A: u8 = 1;", "fn f() { static B: u8 = 2; }", "f(); A"];
+        last_plan(&cells, |plan| {
+            assert_eq!(plan.needs(), BTreeSet::from([1, 2]));
+            assert!(plan.new_statics().is_empty());
+        });
+        last_plan(&[cells[0], "1 + 1"], |plan| assert!(plan.needs().is_empty()));
+    }
+
+    #[test]
+    fn a_static_of_a_redefined_type_begins_anew() {
+        let cells = ["struct P(u8);", "static A: P = P(1);", "struct P(u16);", "&A"];
+        last_plan(&cells, |plan| {
+            assert_eq!(plan.new_statics().len(), 1);
+            assert!(plan.needs().is_empty());
+        });
     }
 }
