@@ -260,7 +260,10 @@ fn similar_name(name: &str, draft: &Draft, state: &State) -> Option<(String, Str
     let variables = state.variables.keys().map(|v| (v.clone(), "variable"));
     let items = draft.items.names().into_iter();
     let distance = |other: &str| strsim::damerau_levenshtein(name, other);
-    let close = |(other, _): &(String, _)| distance(other) <= name.chars().count().max(3) / 3;
+    let length = name.chars().count();
+    let close = |(other, _): &(String, _)| {
+        distance(other) <= (length.max(3) / 3).min(length.saturating_sub(1))
+    };
     let (other, kind) = variables.chain(items).filter(close).min_by_key(|(o, _)| distance(o))?;
     let hint = format!("a {kind} of this notebook has a similar name: `{other}`");
     (other != name).then(|| (name.to_owned(), hint))
