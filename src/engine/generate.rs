@@ -174,16 +174,21 @@ pub(super) fn write(
     ask_types: bool,
 ) -> io::Result<(Written, String)> {
     let mut written = Written::default();
-    // Not with its parents: a session that has ended must not get its folder back.
-    let folders = ["items", "body", "macros"].map(|name| folder.join(name));
-    for directory in [folder.to_owned()].into_iter().chain(folders) {
-        std::fs::create_dir(&directory)
-            .or_else(|e| if directory.is_dir() { Ok(()) } else { Err(e) })?;
-    }
     let includes = write_items(folder, plan, &mut written)?;
     let body = write_body(folder, plan, ask_types, &mut written)?;
     let root = root(plan, &includes, &body, &mut written);
     Ok((written, root))
+}
+
+/// Writes a file of the module, in a folder named after what it holds.
+fn write_file(folder: &Path, file: &str, text: &str) -> io::Result<()> {
+    let path = folder.join(file);
+    // Not with its parents: a session that has ended must not get its folder back.
+    match path.parent() {
+        Some(kind) if !kind.is_dir() => std::fs::create_dir(kind)?,
+        _ => {}
+    }
+    std::fs::write(path, text)
 }
 
 /// One file per cell that contributes items, everything else in it blanked out.
@@ -221,7 +226,7 @@ fn write_items(folder: &Path, plan: &Plan<'_>, written: &mut Written) -> io::Res
             }
         }
         let (text, insertions) = apply(&source.text, &edits);
-        std::fs::write(folder.join(&file), text)?;
+        write_file(folder, &file, &text)?;
         written.files.insert(file.clone(), (Arc::clone(source), insertions));
         includes.push(file);
     }
@@ -281,7 +286,7 @@ fn write_body(
         .expect("writing to a string");
     }
     body += close;
-    std::fs::write(folder.join(&file), body)?;
+    write_file(folder, &file, &body)?;
     written.files.insert(file.clone(), (Arc::clone(plan.source), insertions));
     Ok(file)
 }

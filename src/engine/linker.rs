@@ -83,6 +83,8 @@ impl Linker {
         }
         let output = output.map_err(|e| Stop::Failed(format!("waiting for the linker: {e}")))?;
         if output.status.success() {
+            // What is left goes with the session.
+            let _ = std::fs::remove_file(folder.join(OBJECT));
             return Ok(());
         }
         let said = String::from_utf8_lossy(&output.stderr);

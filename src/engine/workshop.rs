@@ -152,6 +152,7 @@ impl Job<'_> {
             if corrections.is_empty() || !draft.correct(&corrections) {
                 return Err(explain(&errors, &written, &draft, state, &corrections));
             }
+            remove(&folder);
         }
         let text = "rustc and parcell did not agree on the cell's variables";
         Err(Failure::new("CompileError", text).into())
@@ -167,8 +168,11 @@ impl Job<'_> {
 
     fn ask_types(&self, draft: &Draft) -> Result<HashMap<String, Found>, Refused> {
         let (number, compiler) = self.compiler(Goal::Types)?;
-        let (written, root) = write(draft, number, &compiler.folder, true)?;
-        let errors = compiler.feed(root).errors()?;
+        let folder = compiler.folder.clone();
+        let (written, root) = write(draft, number, &folder, true)?;
+        let errors = compiler.feed(root).errors();
+        remove(&folder);
+        let errors = errors?;
         Ok(diagnose::types(&errors, &written))
     }
 
@@ -198,6 +202,12 @@ impl Job<'_> {
         };
         Ok(Compiled { draft, module, written })
     }
+}
+
+/// Removes the folder of a module that nobody will load.
+fn remove(folder: &Path) {
+    // What is left goes with the session.
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 fn write(

@@ -5,6 +5,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
@@ -25,8 +26,8 @@ impl Folder {
             DirBuilder::new().mode(0o700).create(&path)
         };
         make().or_else(|_| make())?;
-        sweep(&root());
-        let lock = File::create(path.join("lock"))?;
+        std::thread::spawn(|| sweep(&root()));
+        let lock = File::create(path.join(LOCK))?;
         let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e)?;
         Ok(Folder { path, _lock: lock })
     }
@@ -39,7 +40,7 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         // Already gone is as good; anything else the next session's sweep finds.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = remove(&self.path);
         // Fails while other sessions have folders there, as it should.
         let _ = fs::remove_dir(root());
     }
@@ -51,14 +52,36 @@ pub(super) fn root() -> PathBuf {
     own.unwrap_or_else(|| std::env::temp_dir().join(format!("parcell-{}", nix::unistd::getuid())))
 }
 
-/// Removes folders whose session has ended; how many bytes that freed is not counted.
+/// The file whose lock a living session holds.
+const LOCK: &str = "lock";
+
+/// Removes a session's folder, its lock last: what is cut short is found by the next sweep.
+fn remove(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)?.flatten().filter(|entry| entry.file_name() != LOCK) {
+        // What cannot be removed now is tried again below, which says why.
+        let inner = entry.path();
+        let _ = fs::remove_dir_all(&inner).or_else(|_| fs::remove_file(&inner));
+    }
+    fs::remove_dir_all(path)
+}
+
+/// Removes folders whose session has ended; how many there were.
 pub(super) fn sweep(root: &Path) -> usize {
     let entries = fs::read_dir(root).into_iter().flatten().flatten();
-    let dead = entries.map(|e| e.path()).filter(|path| {
-        let Ok(lock) = File::open(path.join("lock")) else { return false };
-        Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_ok()
+    let dead = entries.map(|e| e.path()).filter(|path| match File::open(path.join(LOCK)) {
+        Ok(lock) => Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_ok(),
+        // A session that is just starting has no lock yet.
+        Err(_) => path.is_dir() && age(path) > STARTING,
     });
-    dead.filter(|path| fs::remove_dir_all(path).is_ok()).count()
+    dead.filter(|path| remove(path).is_ok()).count()
+}
+
+/// So long a session may take from making its folder to locking it.
+const STARTING: Duration = Duration::from_secs(60);
+
+fn age(path: &Path) -> Duration {
+    let changed = path.metadata().and_then(|m| m.modified()).ok();
+    changed.and_then(|t| t.elapsed().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -77,6 +100,8 @@ mod tests {
         let alive = Flock::lock(make("alive"), FlockArg::LockExclusive).unwrap();
         assert_eq!(sweep(root.path()), 1);
         assert!(root.path().join("alive").exists() && !root.path().join("dead").exists());
+        fs::create_dir(root.path().join("starting")).unwrap();
+        assert_eq!(sweep(root.path()), 0);
         drop(alive);
     }
 }

@@ -105,6 +105,12 @@ fn end(kernel_is_gone: bool) -> ! {
 /// Removes a file, or a folder and, if that leaves it empty, the folder of all sessions' folders.
 /// Whatever is gone already, or still in use by other sessions, stays as it is.
 fn remove(path: &std::path::Path) {
+    // The lock goes last: what is cut short is found by the next session.
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_name() != "lock" {
+            std::fs::remove_dir_all(entry.path()).unwrap_or(());
+        }
+    }
     if std::fs::remove_file(path).is_err() && std::fs::remove_dir_all(path).is_ok() {
         path.parent().map_or(Ok(()), std::fs::remove_dir).unwrap_or(());
     }
