@@ -137,6 +137,9 @@ impl Job<'_> {
             let code = compiler.feed(root);
             if std::mem::take(&mut wants_types) {
                 draft.types = self.ask_types(&draft)?;
+            } else if !draft.loads.is_empty() {
+                // The cell may move one away, and then needs another compiler at once.
+                self.workshop.standby.expect(Goal::Code, self.setup);
             }
             let errors = code.errors()?;
             if errors.is_empty() && draft.point_at_functions() {
