@@ -68,6 +68,8 @@ fn key(toolchain: &Toolchain) -> String {
 /// what needs it, since cargo links the driver from `deps/` into the folder above.
 fn library_flags(toolchain: &Toolchain) -> String {
     let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+    // Before LD_LIBRARY_PATH, where cargo puts folders that may hold another libparcell.so.
+    flags.push("-Clink-arg=-Wl,--disable-new-dtags".to_owned());
     for folder in ["$ORIGIN", "$ORIGIN/deps", &toolchain.runtime().display().to_string()] {
         flags.push(format!("-Clink-arg=-Wl,-rpath,{folder}"));
     }

@@ -26,9 +26,8 @@ impl Folder {
             DirBuilder::new().mode(0o700).create(&path)
         };
         make().or_else(|_| make())?;
+        let lock = lock(&path)?;
         std::thread::spawn(|| sweep(&root()));
-        let lock = File::create(path.join(LOCK))?;
-        let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, e)| e)?;
         Ok(Folder { path, _lock: lock })
     }
 
@@ -54,6 +53,16 @@ pub(super) fn root() -> PathBuf {
 
 /// The file whose lock a living session holds.
 const LOCK: &str = "lock";
+
+/// Locks a folder. The file gets its name once it is locked: a sweep of another session must not
+/// find it free.
+fn lock(path: &Path) -> io::Result<Flock<File>> {
+    let draft = path.join("lock.new");
+    let lock = Flock::lock(File::create(&draft)?, FlockArg::LockExclusiveNonblock);
+    let lock = lock.map_err(|(_, errno)| errno)?;
+    fs::rename(draft, path.join(LOCK))?;
+    Ok(lock)
+}
 
 /// Removes a session's folder, its lock last: what is cut short is found by the next sweep.
 fn remove(path: &Path) -> io::Result<()> {
