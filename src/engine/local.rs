@@ -47,8 +47,10 @@ impl LocalEngine {
     /// cell comes, and has a compiler wait for it. Nothing runs.
     pub fn warm_up(&self, library: &Library) {
         let cell = Cell { code: "1 + 1".to_owned(), ..Cell::default() };
+        let setup = self.setup(library);
         // What is wrong here is wrong for the first cell too, which can show it.
-        let _ = self.workshop.compile(&cell, &self.state, &self.setup(library), false);
+        let _ = self.workshop.compile(&cell, &self.state, &setup, false);
+        self.workshop.expect(&setup);
     }
 
     fn setup(&self, library: &Library) -> Setup {
@@ -113,6 +115,7 @@ impl Engine for LocalEngine {
                 Evaluation { result: Err(failure), ..Evaluation::default() }
             }
         };
+        self.workshop.expect(&setup);
         Evaluation { compile_time, ..evaluation }
     }
 

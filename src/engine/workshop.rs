@@ -94,11 +94,14 @@ impl Workshop {
         nice: bool,
     ) -> Result<Compiled, Refused> {
         let draft = Draft::new(cell, self.source(cell), state);
-        let compiled = Job { workshop: self, setup, nice }.compile(draft, state);
-        // Not earlier: they would take processor time from this cell.
+        Job { workshop: self, setup, nice }.compile(draft, state)
+    }
+
+    /// Has compilers started for the next cell. To be called when a cell has ended: they take
+    /// processor time, which a running cell may be measuring.
+    pub(super) fn expect(&self, setup: &Setup) {
         self.standby.expect(Goal::Code, setup);
         self.standby.expect(Goal::Types, setup);
-        compiled
     }
 
     /// Remembers how to read places in a module that is about to run.
@@ -137,9 +140,6 @@ impl Job<'_> {
             let code = compiler.feed(root);
             if std::mem::take(&mut wants_types) {
                 draft.types = self.ask_types(&draft)?;
-            } else if !draft.loads.is_empty() {
-                // The cell may move one away, and then needs another compiler at once.
-                self.workshop.standby.expect(Goal::Code, self.setup);
             }
             let errors = code.errors()?;
             if errors.is_empty() && draft.point_at_functions() {
