@@ -124,8 +124,7 @@ fn line_start(text: &str, line: u32) -> Option<usize> {
 impl Plan<'_> {
     /// The statics that this module defines and exports.
     pub(super) fn new_statics(&self) -> Vec<(Spot, Living)> {
-        let all = self.items.iter().flat_map(|i| i.item.statics.iter().map(|s| (*i, s)));
-        let new = all.filter(|(item, s)| self.living(item, s).is_none());
+        let new = statics_of(&self.items).filter(|(item, s)| self.living(item, s).is_none());
         let describe = |(number, (item, s)): (usize, (&SessionItem, &Static))| {
             let living = Living {
                 name: s.name.clone(),
@@ -140,8 +139,8 @@ impl Plan<'_> {
 
     /// Numbers of the earlier modules whose statics this one uses.
     pub(super) fn needs(&self) -> BTreeSet<usize> {
-        let all = self.items.iter().flat_map(|i| i.item.statics.iter().map(|s| (*i, s)));
-        all.filter_map(|(item, s)| Some(self.living(item, s)?.module)).collect()
+        let needed = |(item, s)| Some(self.living(item, s)?.module);
+        statics_of(&self.items).filter_map(needed).collect()
     }
 
     /// Native libraries that its items name.
@@ -159,6 +158,13 @@ impl Plan<'_> {
     fn is_included(&self, item: &SessionItem) -> bool {
         item.item.kind != "use" || Arc::ptr_eq(&item.source, self.source)
     }
+}
+
+/// The statics of items, each with its item.
+fn statics_of<'a>(
+    items: &[&'a SessionItem],
+) -> impl Iterator<Item = (&'a SessionItem, &'a Static)> {
+    items.iter().flat_map(|item| item.item.statics.iter().map(|s| (*item, s)))
 }
 
 fn spot(item: &SessionItem, s: &Static) -> Spot {
@@ -218,7 +224,7 @@ fn write_items(folder: &Path, plan: &Plan<'_>, written: &mut Written) -> io::Res
             let private = items.iter().flat_map(|i| &i.item.private);
             edits.extend(private.map(|at| Edit::Insert(*at, "pub ".to_owned())));
         }
-        for (item, s) in items.iter().flat_map(|i| i.item.statics.iter().map(|s| (*i, s))) {
+        for (item, s) in statics_of(&items) {
             match (plan.living(item, s), new.get(&spot(item, s))) {
                 (Some(living), _) => edits.extend(s.import(&living.symbol)),
                 (None, Some(defined)) => edits.extend(s.export(&defined.symbol)),

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use object::{Object, ObjectSymbol};
 
-use super::rustc::{OBJECT, Stop};
+use super::rustc::{OBJECT, Stop, finish};
 use crate::cells::{Compilers, Toolchain};
 
 /// The module's file within its folder.
@@ -76,12 +76,7 @@ impl Linker {
             Stop::Failed(format!("starting the linker {}: {e}; {hint}", self.program.display()))
         };
         let child = compilers.start(&mut command).map_err(unstarted)?.ok_or(Stop::Cancelled)?;
-        let pid = child.id();
-        let output = child.wait_with_output();
-        if compilers.ended(pid) {
-            return Err(Stop::Cancelled);
-        }
-        let output = output.map_err(|e| Stop::Failed(format!("waiting for the linker: {e}")))?;
+        let output = finish(child, compilers, "the linker")?;
         if output.status.success() {
             // What is left goes with the session.
             let _ = std::fs::remove_file(folder.join(OBJECT));

@@ -144,16 +144,16 @@ impl Engine for LocalEngine {
         self.state = Arc::default();
     }
 
-    fn outline(&self) -> Arc<Outline> {
+    fn outline(&self) -> Outline {
         let items = &self.state.items;
         let texts: Vec<&str> = items.iter().map(|i| i.item.text.as_str()).collect();
-        Arc::new(Outline {
+        Outline {
             items: texts.join("\n"),
             variables: self.variables(),
             names: items.names(),
             sources: items.sources(),
             dependencies: Vec::new(),
-        })
+        }
     }
 
     fn opt_level(&self) -> &str {

@@ -28,10 +28,11 @@ mod statics;
 mod tokens;
 mod workshop;
 
+use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use parcell_link::{Bundle, Outcome};
+use sha2::{Digest, Sha256};
 
 pub use ahead::Ahead;
 pub use analyst::{Analyst, server as analyst_server};
@@ -59,12 +60,21 @@ pub struct Module {
     pub file: PathBuf,
     /// The function to call.
     pub symbol: String,
-    /// SHA-256 of the file, in hexadecimal.
-    pub hash: String,
     /// Numbers of the modules that must be loaded before, since this one uses their statics.
     pub needs: Vec<usize>,
     /// Shared libraries that must be loaded before, in this order.
     pub libraries: Vec<PathBuf>,
+}
+
+impl Module {
+    /// SHA-256 of the file, in hexadecimal: what tells a process that has the module already.
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn hash(&self) -> io::Result<String> {
+        Ok(hex::encode(Sha256::digest(std::fs::read(&self.file)?)))
+    }
 }
 
 /// Runs a module in the driver.
@@ -121,7 +131,7 @@ pub trait Engine {
     /// Forgets everything: variables and items.
     fn forget_all(&mut self);
     /// What the analyst must know to complete and inspect.
-    fn outline(&self) -> Arc<Outline>;
+    fn outline(&self) -> Outline;
     /// The optimisation level, `0` to `3` or `s`.
     fn opt_level(&self) -> &str;
     /// Sets the optimisation level of later cells.

@@ -5,7 +5,7 @@
 use std::io::{self, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 
 use serde::Deserialize;
 
@@ -88,12 +88,7 @@ impl Rustc {
     /// cell, the cell library above all, and then waits for the rest of the source: the crate's
     /// root includes a file that is its standard input.
     pub(super) fn start(&self, goal: Goal, folder: &Path, setup: &Setup) -> Result<Waiting, Stop> {
-        let unusable = |e: io::Error| {
-            Stop::Failed(format!(
-                "the session's folder cannot be written: {}: {e}",
-                folder.display()
-            ))
-        };
+        let unusable = |e: io::Error| Stop::Failed(unwritable(folder, &e));
         // Not with its parents: a session that has ended must not get its folder back.
         std::fs::create_dir(folder).map_err(unusable)?;
         std::fs::write(folder.join("lib.rs"), crate_root(&setup.library)).map_err(unusable)?;
@@ -209,12 +204,7 @@ impl Call {
     /// Waits for the compiler; its errors, none if it succeeded.
     pub(super) fn errors(mut self) -> Result<Vec<Complaint>, Stop> {
         let child = self.running.child.take().expect("taken here only");
-        let pid = child.id();
-        let output = child.wait_with_output();
-        if self.running.compilers.ended(pid) {
-            return Err(Stop::Cancelled);
-        }
-        let output = output.map_err(|e| Stop::Failed(format!("waiting for rustc: {e}")))?;
+        let output = finish(child, &self.running.compilers, "rustc")?;
         self.leave_source();
         let text = String::from_utf8_lossy(&output.stderr);
         let complaints = text.lines().filter_map(|l| serde_json::from_str::<Complaint>(l).ok());
@@ -238,6 +228,21 @@ impl Call {
         // Nothing of this session depends on it, and a full disk has been or will be met elsewhere.
         left.unwrap_or(());
     }
+}
+
+/// Waits for a compiler or linker to end, be it by an interrupt.
+pub(super) fn finish(child: Child, compilers: &Compilers, what: &str) -> Result<Output, Stop> {
+    let pid = child.id();
+    let output = child.wait_with_output();
+    if compilers.ended(pid) {
+        return Err(Stop::Cancelled);
+    }
+    output.map_err(|e| Stop::Failed(format!("waiting for {what}: {e}")))
+}
+
+/// What to say where a session's folder cannot be written.
+pub(super) fn unwritable(folder: &Path, error: &io::Error) -> String {
+    format!("the session's folder cannot be written: {}: {error}", folder.display())
 }
 
 /// `aborting due to 2 previous errors` and the like.

@@ -6,8 +6,6 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use sha2::{Digest, Sha256};
-
 use super::Module;
 use super::diagnose::{self, Correction, Found};
 use super::draft::Draft;
@@ -15,7 +13,7 @@ use super::generate::{self, SYMBOL, Text, Written};
 use super::items::Source;
 use super::linker::{Linker, MODULE};
 use super::parse::Binding;
-use super::rustc::{Complaint, Goal, Rustc, Setup, Stop, Waiting};
+use super::rustc::{Complaint, Goal, Rustc, Setup, Stop, Waiting, unwritable};
 use super::standby::Standby;
 use super::state::State;
 use crate::cells::{Compilers, Toolchain};
@@ -142,18 +140,10 @@ impl Job<'_> {
                 draft.types = self.ask_types(&draft)?;
             }
             let errors = code.errors()?;
-            if errors.is_empty() && draft.point_at_functions() {
-                continue;
-            }
-            if errors.is_empty() {
+            if !errors.is_empty() {
+                correct(&mut draft, &errors, &written, state)?;
+            } else if !draft.point_at_functions() {
                 return self.finish(draft, number, &folder, written);
-            }
-            let corrections = diagnose::corrections(&errors, &written);
-            if let Some(refused) = refused_borrow(&draft, &errors, &corrections) {
-                return Err(refused.into());
-            }
-            if corrections.is_empty() || !draft.correct(&corrections) {
-                return Err(explain(&errors, &written, &draft, state, &corrections));
             }
             remove(&folder);
         }
@@ -189,20 +179,14 @@ impl Job<'_> {
     ) -> Result<Compiled, Refused> {
         let plan = draft.plan(number);
         self.workshop.linker.link(&self.workshop.compilers, folder, &plan.native())?;
-        let needs = plan.needs().into_iter().collect();
-        let new_statics = plan.new_statics();
-        draft.new_statics = new_statics;
-        let file = folder.join(MODULE);
-        let contents = std::fs::read(&file).map_err(|e| unusable(&e, folder))?;
-        let library = &self.setup.library;
         let module = Module {
             number,
+            file: folder.join(MODULE),
             symbol: SYMBOL.to_owned(),
-            hash: hex::encode(Sha256::digest(contents)),
-            needs,
-            libraries: library.linked_files(),
-            file,
+            needs: plan.needs().into_iter().collect(),
+            libraries: self.setup.library.linked_files(),
         };
+        draft.new_statics = plan.new_statics();
         Ok(Compiled { draft, module, written })
     }
 }
@@ -223,8 +207,24 @@ fn write(
 }
 
 fn unusable(error: &io::Error, folder: &Path) -> Failure {
-    let text = format!("the session's folder cannot be written: {}: {error}", folder.display());
-    Failure::new("IoError", text)
+    Failure::new("IoError", unwritable(folder, error))
+}
+
+/// Corrects what the errors are about, or says what only the user can mend.
+fn correct(
+    draft: &mut Draft,
+    errors: &[Complaint],
+    written: &Written,
+    state: &State,
+) -> Result<(), Refused> {
+    let corrections = diagnose::corrections(errors, written);
+    if let Some(refused) = refused_borrow(draft, errors, &corrections) {
+        return Err(refused.into());
+    }
+    if corrections.is_empty() || !draft.correct(&corrections) {
+        return Err(explain(errors, written, draft, state, &corrections));
+    }
+    Ok(())
 }
 
 /// A variable that was bound for later cells alone, and that cannot be kept since it borrows.

@@ -52,7 +52,7 @@ impl Desk for CellDesk<'_> {
     }
 
     fn items(&self) -> Vec<(String, &'static str)> {
-        let names = |r: &super::Ready| r.engine.outline().names.clone();
+        let names = |r: &super::Ready| r.engine.outline().names;
         self.session.ready.as_ref().map(names).unwrap_or_default()
     }
 

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use crate::cells::{Dependencies, Library};
-use crate::engine::{Engine, LocalEngine, Module, Run, Runner, Variable};
+use crate::engine::{Engine, LocalEngine, Module, Outline, Run, Runner, Variable};
 use crate::magics::{self, Part, Timing};
 use crate::stage::{Cell, Failure, Output, Stage, Stream, Verdict};
 use desk::CellDesk;
@@ -216,8 +216,8 @@ impl Session {
 
     fn tell_analyst(&self) {
         if let Some(ready) = &self.ready {
-            let mut outline = ready.engine.outline().as_ref().clone();
-            outline.dependencies = self.dependencies.lines();
+            let dependencies = self.dependencies.lines();
+            let outline = Outline { dependencies, ..ready.engine.outline() };
             self.remote.analyst().know(Arc::new(outline), &ready.library);
         }
     }
