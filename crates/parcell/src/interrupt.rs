@@ -66,6 +66,7 @@ pub fn clear() {
 /// assert_eq!(steps, 10);
 /// ```
 #[must_use]
+#[inline]
 pub fn pending() -> bool {
     PENDING.load(Ordering::Relaxed)
 }

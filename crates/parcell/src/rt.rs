@@ -143,6 +143,13 @@ fn panicked(payload: &(dyn Any + Send)) -> Outcome {
     Outcome::Panicked(same.map_or_else(unnoticed, |index| panics.swap_remove(index)))
 }
 
+/// Notes a panic that tells of several at the place of the one that said `first`.
+pub(crate) fn notice_as(first: &str, all: &str) {
+    let mut panics = noticed();
+    let same = panics.iter().rfind(|panic| panic.message == first).cloned();
+    panics.extend(same.map(|panic| Panic { message: all.to_owned(), ..panic }));
+}
+
 pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
@@ -174,4 +181,19 @@ pub(crate) fn on_panic(info: &PanicHookInfo<'_>) {
         None => format!("{file}:{line}"),
     };
     eprintln!("thread '{name}' panicked at {place}:\n{message}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_panics_are_reported_where_the_first_happened() {
+        let (file, thread) = ("In[3]".to_owned(), Some("parcell-1".to_owned()));
+        let first = Panic { message: "one of many".to_owned(), file, line: 7, column: 2, thread };
+        noticed().push(first.clone());
+        notice_as("one of many", "many");
+        let outcome = panicked(&"many".to_owned());
+        assert_eq!(outcome, Outcome::Panicked(Panic { message: "many".to_owned(), ..first }));
+    }
 }

@@ -20,12 +20,23 @@
 
 mod cores;
 mod global;
+mod panics;
+mod par_for;
+#[cfg(test)]
+mod par_for_tests;
 mod pool;
+mod reduce;
+mod run;
+mod schedule;
+mod space;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use cores::{Cores, available, default_threads};
+pub use par_for::{ParFor, ParForIter, par_for, par_for_iter};
 pub use pool::{AttachError, Pool, Shortage};
+pub use schedule::Schedule;
+pub use space::{Axis, Grid, Integer, Integers, IntoSpace, Space};
 
 use crate::display::{Bundle, Table};
 
