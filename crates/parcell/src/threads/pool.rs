@@ -105,6 +105,7 @@ impl Pool {
             .build()
             .map_err(|source| AttachError::Refused { wanted: n, source })?;
         SIZE.store(size, Ordering::Relaxed);
+        super::crew::mark_caller();
         global::prefer(size);
         let shortage = failure.map(|source| Shortage { wanted: n, started: size, source });
         let workers = workers.into_inner().unwrap_or_else(PoisonError::into_inner);
