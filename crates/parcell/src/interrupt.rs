@@ -66,6 +66,7 @@ pub fn clear() {
 /// assert_eq!(steps, 10);
 /// ```
 #[must_use]
+#[inline]
 pub fn pending() -> bool {
     PENDING.load(Ordering::Relaxed)
 }
@@ -108,6 +109,17 @@ fn stop() {
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(Duration);
+
+impl Seconds {
+    /// When this time is over; `None` if that is beyond what the clock can tell.
+    pub(crate) fn deadline(self) -> Option<Instant> {
+        Instant::now().checked_add(self.0)
+    }
+
+    pub(crate) fn is_zero(self) -> bool {
+        self.0.is_zero()
+    }
+}
 
 impl From<Duration> for Seconds {
     fn from(duration: Duration) -> Seconds {

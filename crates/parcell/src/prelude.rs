@@ -15,5 +15,7 @@ pub use crate::display::{
     progress_bar, show, show_with_id, table, update,
 };
 pub use crate::interrupt::sleep;
-pub use crate::threads::{nthreads, threadid};
+pub use crate::threads::{
+    Atomic, Channel, Padded, Schedule, Task, nthreads, par_for, par_for_iter, spawn, sync, threadid,
+};
 pub use crate::{bench, btime, show};

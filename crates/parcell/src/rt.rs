@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use parcell_link::{Outcome, Panic};
 
 pub use crate::store::{put, take};
+use crate::threads::in_task;
 
 /// Says that a `?` in a cell met an error, which is kept for the driver: any error that can be
 /// shown. It implements neither `Display` nor `Error` itself, which is what allows the blanket
@@ -143,6 +144,13 @@ fn panicked(payload: &(dyn Any + Send)) -> Outcome {
     Outcome::Panicked(same.map_or_else(unnoticed, |index| panics.swap_remove(index)))
 }
 
+/// Notes a panic that tells of several at the place of the one that said `first`.
+pub(crate) fn notice_as(first: &str, all: &str) {
+    let mut panics = noticed();
+    let same = panics.iter().rfind(|panic| panic.message == first).cloned();
+    panics.extend(same.map(|panic| Panic { message: all.to_owned(), ..panic }));
+}
+
 pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
@@ -164,14 +172,38 @@ pub(crate) fn on_panic(info: &PanicHookInfo<'_>) {
         column: place.map_or(0, std::panic::Location::column),
         thread: (name != crate::driver::CELL_THREAD).then(|| name.to_owned()),
     };
-    if name == crate::driver::CELL_THREAD || rayon::current_thread_index().is_some() {
+    if name == crate::driver::CELL_THREAD || rayon::current_thread_index().is_some() || in_task() {
         return noticed().push(panic);
     }
-    // Columns are those of the generated line; only the kernel could translate them.
-    let Panic { message, file, line, .. } = panic;
-    let place = match file.rsplit_once("In[") {
+    eprintln!("thread '{name}' panicked at {}:\n{}", place_of(&panic), panic.message);
+}
+
+/// Columns are those of the generated line; only the kernel could translate them.
+fn place_of(Panic { file, line, .. }: &Panic) -> String {
+    match file.rsplit_once("In[") {
         Some((_, cell)) => format!("[cell {}, line {line}]", cell.replacen(']', "", 1)),
         None => format!("{file}:{line}"),
-    };
-    eprintln!("thread '{name}' panicked at {place}:\n{message}");
+    }
+}
+
+/// Where the latest noticed panic with this message happened. It counts as reported then.
+pub(crate) fn place_of_noticed(message: &str) -> Option<String> {
+    let mut panics = noticed();
+    let index = panics.iter().rposition(|p| p.message == message)?;
+    Some(place_of(&panics.swap_remove(index)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_panics_are_reported_where_the_first_happened() {
+        let (file, thread) = ("In[3]".to_owned(), Some("parcell-1".to_owned()));
+        let first = Panic { message: "one of many".to_owned(), file, line: 7, column: 2, thread };
+        noticed().push(first.clone());
+        notice_as("one of many", "many");
+        let outcome = panicked(&"many".to_owned());
+        assert_eq!(outcome, Outcome::Panicked(Panic { message: "many".to_owned(), ..first }));
+    }
 }

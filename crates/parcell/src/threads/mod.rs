@@ -18,14 +18,45 @@
 //! assert!(ids.iter().all(|&id| id < nthreads()));
 //! ```
 
+mod atomic;
+mod channel;
 mod cores;
+mod crew;
 mod global;
+mod locks;
+mod monitor;
+mod padded;
+mod panics;
+mod par_for;
+#[cfg(test)]
+mod par_for_tests;
 mod pool;
+mod reduce;
+mod run;
+mod schedule;
+mod scratch;
+mod space;
+mod sync;
+mod task;
+#[cfg(test)]
+mod task_tests;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
+pub use channel::{Channel, Closed, Items, PutError, TakeError};
 pub use cores::{Cores, available, default_threads};
+pub use locks::{Event, Lock, LockGuard, Permit, ReentrantGuard, ReentrantLock, Semaphore};
+pub use padded::Padded;
+pub use par_for::{ParFor, ParForIter, par_for, par_for_iter};
 pub use pool::{AttachError, Pool, Shortage};
+pub use schedule::Schedule;
+pub use scratch::{PerThread, TaskLocal};
+pub use space::{Axis, Grid, Integer, Integers, IntoSpace, Space};
+pub use sync::{Scope, SyncError, TaskFailure, sync, try_sync};
+pub use task::{Task, TaskError, errormonitor, spawn, spawn_detached};
+
+pub(crate) use crew::in_task;
 
 use crate::display::{Bundle, Table};
 
@@ -90,5 +121,6 @@ pub(crate) fn finish_spawned() {
     if rayon::current_thread_index().is_none() || rayon::current_num_threads() > 1 {
         return;
     }
-    while !crate::interrupt::pending() && rayon::yield_local() == Some(rayon::Yield::Executed) {}
+    let ran_one = || rayon::yield_local() == Some(rayon::Yield::Executed) || crew::drain_all();
+    while !crate::interrupt::pending() && ran_one() {}
 }

@@ -2,6 +2,7 @@
 //! threads leaves a smaller pool instead of a broken one.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::io;
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -104,6 +105,7 @@ impl Pool {
             .build()
             .map_err(|source| AttachError::Refused { wanted: n, source })?;
         SIZE.store(size, Ordering::Relaxed);
+        super::crew::mark_caller();
         global::prefer(size);
         let shortage = failure.map(|source| Shortage { wanted: n, started: size, source });
         let workers = workers.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -132,6 +134,16 @@ impl Pool {
     }
 }
 
+thread_local! {
+    static WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread shares its pool with a thread that made it and comes back to it only now
+/// and then.
+pub(super) fn current_is_worker() -> bool {
+    WORKER.get()
+}
+
 /// A started thread that waits to be told which member it is.
 struct Idle {
     assign: Sender<ThreadBuilder>,
@@ -155,6 +167,7 @@ fn start_worker(index: usize) -> io::Result<Idle> {
     let thread =
         Builder::new().name(format!("parcell-{index}")).stack_size(STACK).spawn(move || {
             if let Ok(member) = assignment.recv() {
+                WORKER.set(true);
                 member.run();
             }
         })?;
@@ -183,6 +196,10 @@ fn report_panic(payload: Box<dyn Any + Send>) {
     let text = text.unwrap_or("a panic whose payload is not text");
     eprintln!("spawned work panicked on thread {}: {text}", super::threadid());
 }
+
+/// Tests that make pools take this lock: some count their threads in /proc.
+#[cfg(test)]
+pub(super) static POOLS: Mutex<()> = Mutex::new(());
 
 #[cfg(test)]
 mod tests {
@@ -233,9 +250,6 @@ mod tests {
             std::thread::yield_now();
         }
     }
-
-    /// Pools of different tests would see each other's threads in /proc.
-    static POOLS: Mutex<()> = Mutex::new(());
 
     #[test]
     fn values_that_are_not_send_stay_usable_beside_the_pool() {

@@ -1,0 +1,91 @@
+//! Results of a loop's pieces, put together in the order of the pieces.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::run::Task;
+
+/// Applies a function to each item and combines the results.
+#[derive(Debug)]
+pub(super) struct MapReduce<F, O, R> {
+    map: F,
+    combine: O,
+    line: Mutex<Line<R>>,
+}
+
+/// The pieces in a row. A piece joins the result as soon as all before it have, in this order
+/// whatever the threads do: a sum of floats comes out the same whenever the pieces are the same.
+#[derive(Debug)]
+struct Line<R> {
+    /// What all pieces up to `end` came to; `None` while a thread combines it with the next.
+    result: Option<R>,
+    end: usize,
+    /// Pieces that some piece before them is missing for: first, end and result.
+    waiting: BTreeMap<usize, (usize, R)>,
+}
+
+impl<R> Line<R> {
+    /// The result and the piece that follows it, if both are here.
+    fn take_next(&mut self) -> Option<(R, R)> {
+        let result = self.result.take()?;
+        let Some((end, next)) = self.waiting.remove(&self.end) else {
+            self.result = Some(result);
+            return None;
+        };
+        self.end = end;
+        Some((result, next))
+    }
+}
+
+impl<F, O, R> MapReduce<F, O, R> {
+    pub(super) fn new(map: F, combine: O, init: R) -> MapReduce<F, O, R> {
+        let line = Line { result: Some(init), end: 0, waiting: BTreeMap::new() };
+        MapReduce { map, combine, line: Mutex::new(line) }
+    }
+
+    /// What all items came to, after a loop that went through.
+    pub(super) fn result(self) -> R {
+        let line = self.line.into_inner().unwrap_or_else(PoisonError::into_inner);
+        line.result.expect("a loop that went through has combined all its pieces")
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line<R>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T, R, F, O> Task<T> for MapReduce<F, O, R>
+where
+    R: Send,
+    F: Fn(T) -> R + Sync,
+    O: Fn(R, R) -> R + Sync,
+{
+    type State = Option<R>;
+
+    fn begin(&self) -> Option<R> {
+        None
+    }
+
+    #[inline]
+    fn step(&self, state: &mut Option<R>, _position: usize, item: T) {
+        let mapped = (self.map)(item);
+        *state = Some(match state.take() {
+            None => mapped,
+            Some(before) => (self.combine)(before, mapped),
+        });
+    }
+
+    /// Only one thread combines at a time, outside the lock: the others leave their pieces to it.
+    fn end(&self, piece: Range<usize>, state: Option<R>) {
+        let Some(result) = state else { return };
+        let mut line = self.line();
+        line.waiting.insert(piece.start, (piece.end, result));
+        while let Some((before, next)) = line.take_next() {
+            drop(line);
+            let both = (self.combine)(before, next);
+            line = self.line();
+            line.result = Some(both);
+        }
+    }
+}
