@@ -158,7 +158,7 @@ mod tests {
             "?%threads",
             ":help threads",
         ] {
-            assert!(page_of(cell).contains("%threads [N]"), "{cell}");
+            assert!(page_of(cell).contains("%threads [N[,M]]"), "{cell}");
         }
         assert!(page_of("?vars").contains("%who"));
         assert_eq!(page_of("Vec::push?"), "about Vec::push");

@@ -241,7 +241,7 @@ mod tests {
     fn tooltips_are_the_help() {
         let text =
             |code, cursor| inspect(code, cursor).map(|b| b.get("text/plain").unwrap().to_owned());
-        assert!(text("f();\n%threads 2", 7).unwrap().contains("%threads [N]"));
+        assert!(text("f();\n%threads 2", 7).unwrap().contains("%threads [N[,M]]"));
         assert!(text("%threads 2", 10).is_some() && text("%%time\nf", 3).is_some());
         assert!(text(":vars", 2).unwrap().contains("%who"));
         assert!(text("%time f()", 8).is_none() && text("%%time\nf", 8).is_none());

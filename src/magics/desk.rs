@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parcell_link::Bundle;
+use parcell_link::{Bundle, Threads};
 
 use crate::engine::Variable;
 use crate::stage::{Failure, Stage};
@@ -44,11 +44,11 @@ pub trait Desk {
     /// # Errors
     /// If it does not start.
     fn restart(&mut self) -> Result<(), Failure>;
-    /// Resizes the driver's thread pool, or only asks; the threads it has now.
+    /// Changes the driver's thread pools, or only asks; how they are now.
     ///
     /// # Errors
-    /// If the driver cannot start that many; the pool stays as it was.
-    fn threads(&mut self, wanted: Option<usize>) -> Result<usize, Failure>;
+    /// If the driver cannot have them so.
+    fn threads(&mut self, wanted: Option<Threads>) -> Result<Threads, Failure>;
     /// Changes the driver's working directory and environment; the directory now.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use parcell_link::Bundle;
+use parcell_link::{Bundle, Pin, Threads};
 
 use super::{Desk, Timing, run_source};
 use crate::engine::Variable;
@@ -154,9 +154,12 @@ impl Desk for Double {
         Ok(())
     }
 
-    fn threads(&mut self, wanted: Option<usize>) -> Result<usize, Failure> {
-        let wanted = wanted.unwrap_or(2);
-        self.note(format!("threads {wanted}")).map(|()| wanted)
+    fn threads(&mut self, wanted: Option<Threads>) -> Result<Threads, Failure> {
+        let Some(threads) = wanted else {
+            return Ok(Threads { default: 2, interactive: 1, pin: Pin::Off });
+        };
+        let Threads { default, interactive, pin } = threads;
+        self.note(format!("threads {default},{interactive} {pin:?}")).map(|()| threads)
     }
 
     fn place(

@@ -239,7 +239,7 @@ mod tests {
         desk.magic("%run a.rs").unwrap();
         assert_eq!(
             desk.calls(),
-            ["rust f();\n          \n   ", "threads 2", "rust     \n          \ng()"]
+            ["rust f();\n          \n   ", "threads 2,1 Off", "rust     \n          \ng()"]
         );
         assert!(usage_of("%run").contains("FILE is missing"));
     }

@@ -94,7 +94,7 @@ fn nothing_runs_after_a_failing_magic() {
 fn usage_says_how_to_write_it() {
     assert!(usage_of("%threads x").starts_with("%threads: "));
     let failure = Double::default().magic("%threads x").unwrap_err();
-    assert_eq!(failure.traceback[1], "usage: %threads [N]");
+    assert_eq!(failure.traceback[1], "usage: %threads [N[,M]] [--pin compact|spread|off]");
     let failure = Double::default().magic("%%writefile\n").unwrap_err();
     assert_eq!(failure.traceback[1], "usage: %%writefile [-a] FILE");
     let failure = Double::default().magic("%timeit").unwrap_err();
@@ -108,7 +108,7 @@ fn the_readmes_table_has_a_row_for_each() {
     for row in table.lines() {
         assert_eq!(row.replace("\\|", "").matches('|').count(), 3, "{row}");
     }
-    assert!(table.contains("| `%threads [N]` | start or resize"), "{table}");
+    assert!(table.contains("| `%threads [N[,M]] [--pin compact\\|spread\\|off]` | start, resize"), "{table}");
     assert!(table.contains("| `%%writefile [-a] FILE` |") && table.contains("| `!COMMAND` |"));
     assert!(table.contains("`%time STATEMENT`, `%%time`"));
 }

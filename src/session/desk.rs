@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use parcell_link::Bundle;
+use parcell_link::{Bundle, Threads};
 use serde_json::{Map, Value, json};
 
 use super::remote::Phase;
@@ -86,7 +86,7 @@ impl Desk for CellDesk<'_> {
         self.session.start_driver(&self.stage)
     }
 
-    fn threads(&mut self, wanted: Option<usize>) -> Result<usize, Failure> {
+    fn threads(&mut self, wanted: Option<Threads>) -> Result<Threads, Failure> {
         let threads = self.ready()?.driver.set_threads(wanted);
         let threads = threads.map_err(|e| Failure::new("ThreadError", e))?;
         if wanted.is_some() {

@@ -15,7 +15,7 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use parcell_link::{CONTROL_FD, Event, MARK_SECRET, Mark, Order, Outcome, receive, send};
+use parcell_link::{CONTROL_FD, Event, MARK_SECRET, Mark, Order, Outcome, Threads, receive, send};
 
 use super::remote::Surroundings;
 use super::routing::{Routing, follow};
@@ -31,8 +31,8 @@ pub(super) struct Setting {
     pub(super) environment: Vec<(String, Option<String>)>,
     /// Files to remove if the kernel is gone without a word.
     pub(super) clean_up: Vec<PathBuf>,
-    /// The stack's and other limits follow the kernel's; threads are the pool's size, if chosen.
-    pub(super) threads: Option<usize>,
+    /// The stack's and other limits follow the kernel's; these are the thread pools, if chosen.
+    pub(super) threads: Option<Threads>,
 }
 
 impl Setting {
@@ -63,7 +63,6 @@ pub(super) struct Driver {
     control: UnixStream,
     events: Receiver<Event>,
     routing: Arc<Routing>,
-    threads: usize,
 }
 
 /// How an order ended.
@@ -95,14 +94,14 @@ impl Driver {
         let (to_session, events) = unbounded();
         let (r, socket) = (Arc::clone(&routing), ours.try_clone()?);
         thread::spawn(move || listen(socket, &r, &to_session));
-        let mut driver = Driver { child, control: ours, events, routing, threads: 0 };
+        let mut driver = Driver { child, control: ours, events, routing };
         driver.greet(setting)?;
         Ok(driver)
     }
 
     fn greet(&mut self, setting: &Setting) -> io::Result<()> {
         match self.wait() {
-            Answer::Event(Event::Ready { threads, .. }) => self.threads = threads,
+            Answer::Event(Event::Ready { .. }) => {}
             Answer::Event(other) => return Err(io::Error::other(format!("unexpected {other:?}"))),
             Answer::Gone(why) => {
                 let said = self.routing.stderr_tail();
@@ -152,14 +151,11 @@ impl Driver {
         }
     }
 
-    /// Resizes the pool (or only asks); its size now.
-    pub(super) fn set_threads(&mut self, wanted: Option<usize>) -> Result<usize, String> {
+    /// Changes the thread pools (or only asks); how they are now.
+    pub(super) fn set_threads(&mut self, wanted: Option<Threads>) -> Result<Threads, String> {
         let _ = send(&self.control, &Order::Threads { wanted });
         match self.wait() {
-            Answer::Event(Event::Threads { threads, problem: None }) => {
-                self.threads = threads;
-                Ok(threads)
-            }
+            Answer::Event(Event::Threads { threads, problem: None }) => Ok(threads),
             Answer::Event(Event::Threads { problem: Some(problem), .. }) => Err(problem),
             Answer::Event(other) => Err(format!("unexpected answer {other:?}")),
             Answer::Gone(why) => Err(why),

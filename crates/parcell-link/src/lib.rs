@@ -29,10 +29,10 @@ pub enum Order {
         /// Exported function, `extern "C-unwind" fn()`.
         symbol: String,
     },
-    /// Resize the thread pool (`None` only asks). Answered by [`Event::Threads`].
+    /// Change the thread pools (`None` only asks). Answered by [`Event::Threads`].
     Threads {
-        /// The new number of threads, at least 1.
-        wanted: Option<usize>,
+        /// How they shall be.
+        wanted: Option<Threads>,
     },
     /// The answer to [`Event::Input`]; `None` if the front end has no one to ask.
     Input {
@@ -67,8 +67,8 @@ pub enum Event {
     Ready {
         /// Process id as the operating system knows it.
         pid: u32,
-        /// Threads in its pool.
-        threads: usize,
+        /// Its thread pools.
+        threads: Threads,
     },
     /// A rich output. It belongs where [`Mark`] number `mark` stands in what the cell printed.
     Publish {
@@ -100,11 +100,11 @@ pub enum Event {
         /// The mark that closes that output.
         mark: u64,
     },
-    /// State of the thread pool.
+    /// State of the thread pools.
     Threads {
-        /// Threads in the pool.
-        threads: usize,
-        /// Why the pool was left as it was.
+        /// How they are.
+        threads: Threads,
+        /// Why they are not as they were wanted.
         problem: Option<String>,
     },
     /// Answer to [`Order::Place`].
@@ -112,6 +112,29 @@ pub enum Event {
         /// The working directory now, or what went wrong.
         directory: Result<String, String>,
     },
+}
+
+/// A driver's thread pools.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Threads {
+    /// Threads of the pool that computes, at least 1.
+    pub default: usize,
+    /// Threads of the pool that answers while the other computes.
+    pub interactive: usize,
+    /// Where the threads of the pool that computes may run.
+    pub pin: Pin,
+}
+
+/// Where the threads of a pool may run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Pin {
+    /// Wherever the system puts them.
+    #[default]
+    Off,
+    /// Each on a core of its own, neighbours on neighbouring cores.
+    Compact,
+    /// Each on a core of its own, neighbours on different sockets.
+    Spread,
 }
 
 /// How a cell ended.

@@ -13,7 +13,7 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use libloading::os::unix::Library;
-use parcell_link::{CONTROL_FD, Event, MARK_SECRET, Order, Outcome, receive};
+use parcell_link::{CONTROL_FD, Event, MARK_SECRET, Order, Outcome, Pin, Threads, receive};
 
 use crate::{interrupt, link, rt, store, threads};
 
@@ -42,7 +42,12 @@ fn start() -> Result<(), String> {
     on_interrupt();
     spawn("flush", flush_partial_lines);
     let (to_cells, cells) = channel();
-    start_cell_thread(threads::default_threads(), cells);
+    let pools = Threads {
+        default: threads::default_threads(),
+        interactive: threads::interactive_threads(),
+        pin: Pin::Off,
+    };
+    start_cell_thread(pools, cells);
     obey(orders, &to_cells)
 }
 
@@ -149,39 +154,53 @@ fn on_interrupt() {
     }
 }
 
-/// Starts the thread that runs cells, as member 0 of a pool of `n` threads. A thread cannot leave
+/// Starts the thread that runs cells, as member 0 of the pool that computes. A thread cannot leave
 /// its pool, so a new size means a new cell thread, which takes over queue and variables.
-fn start_cell_thread(n: usize, orders: Receiver<Order>) {
+fn start_cell_thread(wanted: Threads, orders: Receiver<Order>) {
     spawn(CELL_THREAD, move || {
-        let pool = threads::Pool::attach_current(n);
-        let problem = match &pool {
-            Ok(pool) => pool.shortage().map(ToString::to_string),
-            Err(refused) => Some(refused.to_string()),
-        };
-        let threads = threads::nthreads();
+        threads::set_interactive_threads(wanted.interactive);
+        let pool = threads::Pool::attach_pinned(wanted.default, wanted.pin);
+        let pinned = pool.as_ref().is_ok_and(|pool| pool.unpinned().is_none());
+        let pin = if pinned { wanted.pin } else { Pin::Off };
+        let threads = Threads { default: threads::nthreads(), pin, ..wanted };
         static READY: std::sync::Once = std::sync::Once::new();
         if READY.is_completed() {
-            link::tell(&Event::Threads { threads, problem });
+            link::tell(&Event::Threads { threads, problem: pool_problem(&pool) });
         } else {
             READY.call_once(|| link::tell(&Event::Ready { pid: std::process::id(), threads }));
         }
-        if let Some(wanted) = run_orders(&orders) {
+        if let Some(wanted) = run_orders(&orders, threads) {
             drop(pool);
             start_cell_thread(wanted, orders);
         }
     });
 }
 
-/// Carries out orders until the pool must change its size, which it returns.
-fn run_orders(orders: &Receiver<Order>) -> Option<usize> {
+/// Why a pool is not as it was wanted.
+fn pool_problem(pool: &Result<threads::Pool, threads::AttachError>) -> Option<String> {
+    match pool {
+        Ok(pool) => pool.shortage().map(ToString::to_string).or_else(|| {
+            pool.unpinned().map(|why| format!("the system refuses to pin threads: {why}"))
+        }),
+        Err(refused) => Some(refused.to_string()),
+    }
+}
+
+/// Carries out orders until the pool that computes must change, to what it returns.
+fn run_orders(orders: &Receiver<Order>, mut threads: Threads) -> Option<Threads> {
     for order in orders {
         match order {
             Order::Run { cell, libraries, module, symbol } => {
                 run_cell(cell, || load_and_call(&libraries, &module, &symbol));
             }
-            Order::Threads { wanted: Some(n) } if n != threads::nthreads() => return Some(n),
-            Order::Threads { .. } => {
-                link::tell(&Event::Threads { threads: threads::nthreads(), problem: None });
+            Order::Threads { wanted } => {
+                let wanted = wanted.unwrap_or(threads);
+                if (wanted.default, wanted.pin) != (threads.default, threads.pin) {
+                    return Some(wanted);
+                }
+                threads.interactive = wanted.interactive;
+                threads::set_interactive_threads(wanted.interactive);
+                link::tell(&Event::Threads { threads, problem: None });
             }
             Order::Forget { names } => {
                 if let Err(payload) = std::panic::catch_unwind(|| store::forget(&names)) {

@@ -16,6 +16,7 @@ pub use crate::display::{
 };
 pub use crate::interrupt::sleep;
 pub use crate::threads::{
-    Atomic, Channel, Padded, Schedule, Task, nthreads, par_for, par_for_iter, spawn, sync, threadid,
+    Atomic, Channel, Padded, Schedule, Task, nthreads, par_for, par_for_iter, spawn,
+    spawn_interactive, sync, threadid,
 };
 pub use crate::{bench, btime, show};

@@ -112,6 +112,7 @@ pub static RUNTIME: LazyLock<tokio::runtime::Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("parcell-tokio")
+        .on_thread_start(crate::threads::release_from_core)
         .enable_all()
         .build()
         .expect("a tokio runtime needs two threads and an epoll descriptor")

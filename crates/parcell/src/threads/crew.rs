@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
-use super::nthreads;
+use super::{computes, default_size, interactive, pool};
 
 /// More threads than this are not started to replace blocked ones.
 const MOST_SPARES: usize = 1000;
@@ -158,7 +158,10 @@ pub(super) fn started() {
 
 /// Asks the pool of this thread for a member to drain the source.
 pub(super) fn ask_pool(source: Arc<dyn Source>) {
-    rayon::spawn(move || serve(&*source));
+    match interactive::is_member().then(pool::default_pool).flatten() {
+        Some(pool) => pool.spawn(move || serve(&*source)),
+        None => rayon::spawn(move || serve(&*source)),
+    }
 }
 
 /// What a member runs for [`ask_pool`]. Never inlined, so that its place on the stack tells
@@ -198,7 +201,7 @@ impl Blocked {
     }
 
     fn count_in() {
-        if rayon::current_thread_index().is_some() {
+        if computes() {
             BLOCKED_MEMBERS.fetch_add(1, Ordering::Relaxed);
         }
         if IS_SPARE.get() {
@@ -207,7 +210,7 @@ impl Blocked {
     }
 
     fn count_out() {
-        if rayon::current_thread_index().is_some() {
+        if computes() {
             BLOCKED_MEMBERS.fetch_sub(1, Ordering::Relaxed);
         }
         if IS_SPARE.get() {
@@ -217,6 +220,11 @@ impl Blocked {
 
     /// To be called now and then during the wait.
     pub(super) fn glance(&mut self) {
+        if interactive::is_member() {
+            // The tasks behind this one must not wait for what it waits for.
+            rayon::yield_now();
+            return;
+        }
         let work_waits = source_with_work().is_some();
         if nobody_runs() {
             return if work_waits { call_spare() } else { Blocked::lend_to_rayon() };
@@ -261,7 +269,7 @@ impl Drop for Back {
 }
 
 fn nobody_runs() -> bool {
-    BLOCKED_MEMBERS.load(Ordering::Relaxed) >= nthreads()
+    BLOCKED_MEMBERS.load(Ordering::Relaxed) >= default_size()
         && RUNNING_SPARES.load(Ordering::Relaxed) == 0
 }
 
@@ -301,6 +309,7 @@ pub(super) fn call_spare() {
 
 fn be_spare() {
     IS_SPARE.set(true);
+    super::release_from_core();
     loop {
         while drain_all() {}
         RUNNING_SPARES.fetch_sub(1, Ordering::Relaxed);

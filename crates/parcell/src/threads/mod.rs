@@ -8,6 +8,9 @@
 //! all those its *global* pool, which starts when the first of them needs it and then has as many
 //! threads as the cells' pool had at that time; it cannot be resized later.
 //!
+//! The *interactive* pool beside it serves [`spawn_interactive`]. rayon's calls in its tasks use that
+//! pool's threads alone; what they [`spawn`] goes to the pool that computes.
+//!
 //! In a pool of one thread nobody else can take up what `rayon::spawn` leaves behind: it runs when
 //! the cell next waits for rayon, or at the cell's end.
 //!
@@ -23,6 +26,7 @@ mod channel;
 mod cores;
 mod crew;
 mod global;
+mod interactive;
 mod locks;
 mod monitor;
 mod padded;
@@ -30,6 +34,7 @@ mod panics;
 mod par_for;
 #[cfg(test)]
 mod par_for_tests;
+mod pin;
 mod pool;
 mod reduce;
 mod run;
@@ -46,15 +51,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
 pub use channel::{Channel, Closed, Items, PutError, TakeError};
 pub use cores::{Cores, available, default_threads};
+pub use interactive::{interactive_threads, set_interactive_threads};
 pub use locks::{Event, Lock, LockGuard, Permit, ReentrantGuard, ReentrantLock, Semaphore};
 pub use padded::Padded;
 pub use par_for::{ParFor, ParForIter, par_for, par_for_iter};
+pub use pin::{Pin, placement};
 pub use pool::{AttachError, Pool, Shortage};
 pub use schedule::Schedule;
 pub use scratch::{PerThread, TaskLocal};
 pub use space::{Axis, Grid, Integer, Integers, IntoSpace, Space};
 pub use sync::{Scope, SyncError, TaskFailure, sync, try_sync};
-pub use task::{Task, TaskError, errormonitor, spawn, spawn_detached};
+pub use task::{Task, TaskError, errormonitor, spawn, spawn_detached, spawn_interactive};
 
 pub(crate) use crew::in_task;
 
@@ -103,6 +110,7 @@ pub fn report() -> Bundle {
     let quota = cores.cgroup.map_or_else(|| "–".to_owned(), |q| format!("{q}"));
     let rows = [
         ("threads in the pool", nthreads().to_string()),
+        ("threads in the interactive pool", interactive_threads().to_string()),
         ("default number of threads", cores.default_threads().to_string()),
         ("logical cores", cores.logical.to_string()),
         ("cores in the affinity mask", count(cores.affinity)),
@@ -113,6 +121,25 @@ pub fn report() -> Bundle {
     ];
     let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
     crate::display::Rich::bundle(&Table::plain(["", "count"], rows))
+}
+
+/// Lets a thread that a pinned one started run wherever its process may. Where the system refuses,
+/// it stays where it is.
+pub(crate) fn release_from_core() {
+    let _ = pin::release();
+}
+
+/// Size of the pool that computes, also for threads outside of it.
+fn default_size() -> usize {
+    match SIZE.load(Ordering::Relaxed) {
+        0 => rayon::current_num_threads(),
+        attached => attached,
+    }
+}
+
+/// Whether this thread belongs to the pool that computes.
+fn computes() -> bool {
+    rayon::current_thread_index().is_some() && !interactive::is_member()
 }
 
 /// Runs what `rayon::spawn` left to this thread if no other member could: see the

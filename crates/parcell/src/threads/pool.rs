@@ -4,15 +4,14 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::io;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
 
 use rayon::{ThreadBuilder, ThreadPool, ThreadPoolBuilder};
 
-use super::{SIZE, global};
+use super::{Pin, SIZE, global, pin};
 use crate::interrupt::Interrupted;
 
 /// Address space for each member's stack, as a program's main thread has it. Only touched pages
@@ -61,9 +60,18 @@ pub struct Shortage {
 /// not call rayon again.
 #[derive(Debug)]
 pub struct Pool {
-    pool: ThreadPool,
+    pool: Arc<ThreadPool>,
     workers: Vec<JoinHandle<()>>,
     shortage: Option<Shortage>,
+    unpinned: Option<io::Error>,
+}
+
+/// The pool that was attached last, for threads that are not its members.
+static DEFAULT: Mutex<Weak<ThreadPool>> = Mutex::new(Weak::new());
+
+/// The pool that was attached last, if it lives.
+pub(super) fn default_pool() -> Option<Arc<ThreadPool>> {
+    DEFAULT.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
 }
 
 impl Pool {
@@ -88,12 +96,40 @@ impl Pool {
     /// assert_eq!(in_pool.join().unwrap(), 3);
     /// ```
     pub fn attach_current(n: usize) -> Result<Pool, AttachError> {
+        Pool::attach_pinned(n, Pin::Off)
+    }
+
+    /// [`Pool::attach_current`] with each thread on a core of its own, thread 0, the current one,
+    /// first. Cores are those that the process may use; where there are more threads, they share.
+    /// Threads and programs that a pinned thread starts by itself inherit its place. Where the
+    /// system refuses the threads run unpinned, see [`Pool::unpinned`]. With [`Pin::Off`] the
+    /// current thread is let go.
+    ///
+    /// # Errors
+    /// As [`Pool::attach_current`].
+    ///
+    /// ```
+    /// use parcell::threads::{Pin, Pool, nthreads};
+    ///
+    /// let in_pool = std::thread::spawn(|| {
+    ///     let pool = Pool::attach_pinned(2, Pin::Compact).unwrap();
+    ///     let threads = nthreads();
+    ///     pool.close();
+    ///     threads
+    /// });
+    /// assert_eq!(in_pool.join().unwrap(), 2);
+    /// ```
+    ///
+    /// # Source
+    /// OpenMP 5.2 §11.2 `OMP_PROC_BIND`: compact is `close` on cores, spread is `spread`;
+    /// `pinthreads(:cores)`, ThreadPinning.jl.
+    pub fn attach_pinned(n: usize, pin: Pin) -> Result<Pool, AttachError> {
         if let Some(index) = rayon::current_thread_index() {
             let size = rayon::current_num_threads();
             return Err(AttachError::AlreadyMember { index, size });
         }
         let others = n.checked_sub(1).ok_or(AttachError::NoThreads)?;
-        let (idle, failure) = start_workers(others.min(rayon::max_num_threads() - 1));
+        let (idle, failure) = start_workers(others.min(rayon::max_num_threads() - 1), pin);
         let size = idle.len() + 1;
         let mut idle = idle.into_iter();
         let workers = Mutex::new(Vec::with_capacity(others));
@@ -104,12 +140,15 @@ impl Pool {
             .spawn_handler(|member| employ(idle.next(), member, &workers))
             .build()
             .map_err(|source| AttachError::Refused { wanted: n, source })?;
+        let pool = Arc::new(pool);
+        *DEFAULT.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(&pool);
         SIZE.store(size, Ordering::Relaxed);
         super::crew::mark_caller();
         global::prefer(size);
         let shortage = failure.map(|source| Shortage { wanted: n, started: size, source });
         let workers = workers.into_inner().unwrap_or_else(PoisonError::into_inner);
-        Ok(Pool { pool, workers, shortage })
+        let unpinned = pin::place(pin, 0).err();
+        Ok(Pool { pool, workers, shortage, unpinned })
     }
 
     /// Number of threads, the maker's included.
@@ -122,6 +161,12 @@ impl Pool {
     #[must_use]
     pub fn shortage(&self) -> Option<&Shortage> {
         self.shortage.as_ref()
+    }
+
+    /// Why its threads are not pinned although that was asked for.
+    #[must_use]
+    pub fn unpinned(&self) -> Option<&io::Error> {
+        self.unpinned.as_ref()
     }
 
     /// Ends the pool and blocks until its threads have ended, each after the call it is running.
@@ -151,10 +196,10 @@ struct Idle {
 }
 
 /// Starts up to `n` threads, and says why there are not more.
-fn start_workers(n: usize) -> (Vec<Idle>, Option<io::Error>) {
+fn start_workers(n: usize, pin: Pin) -> (Vec<Idle>, Option<io::Error>) {
     let mut idle = Vec::with_capacity(n);
     for index in 1..=n {
-        match start_worker(index) {
+        match start_worker(index, pin) {
             Ok(worker) => idle.push(worker),
             Err(error) => return (idle, Some(error)),
         }
@@ -162,10 +207,12 @@ fn start_workers(n: usize) -> (Vec<Idle>, Option<io::Error>) {
     (idle, None)
 }
 
-fn start_worker(index: usize) -> io::Result<Idle> {
+fn start_worker(index: usize, pin: Pin) -> io::Result<Idle> {
     let (assign, assignment) = channel::<ThreadBuilder>();
     let thread =
         Builder::new().name(format!("parcell-{index}")).stack_size(STACK).spawn(move || {
+            // A refusal is reported by the maker, whose own pinning is refused as well.
+            let _ = pin::place(pin, index);
             if let Ok(member) = assignment.recv() {
                 WORKER.set(true);
                 member.run();
@@ -187,7 +234,7 @@ fn employ(
 }
 
 /// Panics of `rayon::spawn`ed work reach no caller; without this they would end the process.
-fn report_panic(payload: Box<dyn Any + Send>) {
+pub(super) fn report_panic(payload: Box<dyn Any + Send>) {
     if payload.is::<Interrupted>() {
         return;
     }

@@ -16,6 +16,7 @@ use std::time::Instant;
 use crossbeam_queue::SegQueue;
 
 use super::crew::{self, Frame, Identity, Source};
+use super::interactive;
 use super::monitor::Monitor;
 use crate::interrupt::{Interrupted, Seconds};
 use crate::rt;
@@ -69,6 +70,8 @@ pub struct Task<T> {
 struct Core<T> {
     stage: Monitor<Stage<T>>,
     place: &'static Location<'static>,
+    /// Whether only threads of the interactive pool may run it.
+    interactive: bool,
 }
 
 enum Stage<T> {
@@ -148,6 +151,19 @@ impl<T: Send> Run for Core<T> {
 }
 
 impl<T> Core<T> {
+    fn new<F>(work: F, place: &'static Location<'static>, interactive: bool) -> Arc<Core<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+    {
+        let stage = Stage::Waiting { work: Box::new(work), after: After::default() };
+        Arc::new(Core { stage: Monitor::new(stage), place, interactive })
+    }
+
+    /// Whether a thread that waits for the task may run it itself.
+    fn may_run_here(&self) -> bool {
+        !crew::deep() && (!self.interactive || interactive::is_member())
+    }
+
     fn claim(&self) -> Option<Box<dyn FnOnce() -> T + Send>> {
         self.stage.change(|stage| match std::mem::replace(stage, Stage::Taken) {
             Stage::Waiting { work, after } => {
@@ -227,8 +243,7 @@ where
     T: Send + 'static,
     F: FnOnce() -> T + Send + 'static,
 {
-    let stage = Stage::Waiting { work: Box::new(work), after: After::default() };
-    let core = Arc::new(Core { stage: Monitor::new(stage), place: Location::caller() });
+    let core = Core::new(work, Location::caller(), false);
     enqueue(core.clone());
     Task { core }
 }
@@ -237,6 +252,46 @@ where
 fn enqueue(task: Arc<dyn Run>) {
     SPAWNED.0.push(task);
     crew::ask_pool(SPAWNED.clone());
+}
+
+/// [`spawn`] for work that must be answered soon although all threads compute: a server, a progress
+/// bar, a timer. Returns at once.
+///
+/// The task runs on a thread of the interactive pool, never on one that fetches it, and keeps that
+/// thread until it ends or waits in this library. Without an interactive pool, after `%threads N,0`,
+/// it is a task like others.
+///
+/// Follows Julia's `Threads.@spawn :interactive`.
+///
+/// ```
+/// use parcell::prelude::*;
+/// use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+/// use std::sync::Arc;
+///
+/// let go = Arc::new(AtomicBool::new(false));
+/// let signal = spawn_interactive({ let go = go.clone(); move || go.store(true, Relaxed) });
+/// // All threads of the pool are busy until the signal comes.
+/// par_for(0..nthreads()).chunk(1).for_each(|_| while !go.load(Relaxed) {});
+/// signal.wait();
+/// ```
+#[track_caller]
+pub fn spawn_interactive<T, F>(work: F) -> Task<T>
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    // Where the system refuses threads, the pool that computes serves.
+    let pool = interactive::pool().ok().flatten();
+    let core = Core::new(work, Location::caller(), pool.is_some());
+    match pool {
+        Some(pool) => enqueue_in(&pool, core.clone()),
+        None => enqueue(core.clone()),
+    }
+    Task { core }
+}
+
+fn enqueue_in(pool: &rayon::ThreadPool, task: Arc<dyn Run>) {
+    pool.spawn(move || _ = task.run());
 }
 
 /// [`spawn`] for work that nobody fetches: a failure is printed to standard error, with its place.
@@ -389,7 +444,7 @@ impl<T: Send> Task<T> {
 
     /// `None` waits without end; `Some(None)` as good as, for times beyond the clock.
     fn wait_for_end(&self, deadline: Option<Option<Instant>>) -> bool {
-        if deadline.is_none() && !crew::deep() && self.core.run() {
+        if deadline.is_none() && self.core.may_run_here() && self.core.run() {
             crate::interrupt::check();
             return true;
         }
