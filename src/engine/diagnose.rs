@@ -9,6 +9,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 use super::generate::{Purpose, Written};
 use super::items::Source;
 use super::parse::Binding;
+use super::races;
 use super::rustc::{Complaint, Span};
 use crate::stage::Failure;
 
@@ -159,6 +160,7 @@ pub(super) fn failure(
         if let Some(hint) = crate::cells::linker_hint(&error.message) {
             text += &help(hint);
         }
+        text += &race_advice(error, written).map(|advice| help(&advice)).unwrap_or_default();
         for (name, hint) in hints {
             if error.message.contains(&format!("`{name}`")) {
                 text += &help(hint);
@@ -187,6 +189,12 @@ pub(super) fn unknown_name(error: &Complaint) -> Option<&str> {
     let unresolved =
         matches!(code, Some("E0425" | "E0412" | "E0433" | "E0405" | "E0422" | "E0531"));
     (unresolved || of_macro).then(|| error.message.split('`').nth(1)).flatten()
+}
+
+/// What to say where threads would share what they must not.
+fn race_advice(error: &Complaint, written: &Written) -> Option<String> {
+    let primary = error.spans.iter().find(|s| s.is_primary)?;
+    races::advice(error, &place(primary, written)?.0.text)
 }
 
 /// Says where an error stands that is not in the cell itself.

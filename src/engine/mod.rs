@@ -21,6 +21,7 @@ mod local;
 mod macros;
 mod outcome;
 mod parse;
+mod races;
 mod rustc;
 mod standby;
 mod state;

@@ -108,7 +108,10 @@ fn the_readmes_table_has_a_row_for_each() {
     for row in table.lines() {
         assert_eq!(row.replace("\\|", "").matches('|').count(), 3, "{row}");
     }
-    assert!(table.contains("| `%threads [N[,M]] [--pin compact\\|spread\\|off]` | start, resize"), "{table}");
+    assert!(
+        table.contains("| `%threads [N[,M]] [--pin compact\\|spread\\|off]` | start, resize"),
+        "{table}"
+    );
     assert!(table.contains("| `%%writefile [-a] FILE` |") && table.contains("| `!COMMAND` |"));
     assert!(table.contains("`%time STATEMENT`, `%%time`"));
 }

@@ -1,0 +1,107 @@
+//! What a beginner is told when rustc refuses a data race: why, and the ways out.
+
+use super::rustc::Complaint;
+
+/// What tells that a cell computes with several threads.
+const PARALLEL: [&str; 5] = ["par_", "rayon", "spawn", "sync(", "scope("];
+
+/// Advice for an error that comes from sharing a variable between threads. `text` is the cell that
+/// the error stands in.
+pub(super) fn advice(error: &Complaint, text: &str) -> Option<String> {
+    if !PARALLEL.iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let variable = error.message.split('`').nth(1)?;
+    let spawns = text.contains("spawn");
+    match error.code.as_ref()?.code.as_str() {
+        "E0594" | "E0596" if error.message.contains("`Fn` closure") => {
+            Some(changed_by_all(variable, text))
+        }
+        "E0499" if spawns => Some(format!(
+            "the tasks run at the same time, and more than one would change `{variable}`: a data \
+             race{}",
+            ways_out(variable)
+        )),
+        "E0502" | "E0503" | "E0505" | "E0506" if spawns => Some(format!(
+            "a task that was spawned may still use `{variable}`: use it here after `sync` has \
+             returned, which waits for all of its tasks"
+        )),
+        "E0373" if spawns => Some(
+            "a task may run longer than the statement that spawns it, so it cannot borrow. Within \
+             `sync(|s| { s.spawn(|| …); })` it can: `sync` returns when all of its tasks have ended"
+                .to_owned(),
+        ),
+        "E0277" => not_for_threads(&error.message),
+        _ => None,
+    }
+}
+
+/// A closure that many threads call changes a variable of the cell.
+fn changed_by_all(variable: &str, text: &str) -> String {
+    let why = format!(
+        "the threads of the pool call this closure at the same time, so it must not change \
+         `{variable}`: two threads would do so at once, a data race, and one of the changes would \
+         be lost"
+    );
+    if text.contains(&format!("{variable}[")) {
+        return format!(
+            "{why}. If each iteration changes an element of its own, give it that element:\n  \
+             by element  par_for(&mut {variable}).for_each(|x| *x = …)\n  \
+             with index  {variable}.par_iter_mut().enumerate().for_each(|(i, x)| *x = …)"
+        );
+    }
+    if text.contains(&format!("{variable}.push(")) {
+        return format!(
+            "{why}. Let the loop make the items and gather them, in order:\n  \
+             collect     let {variable}: Vec<_> = (0..n).into_par_iter().map(|i| …).collect();"
+        );
+    }
+    format!("{why}{}", ways_out(variable))
+}
+
+fn ways_out(variable: &str) -> String {
+    format!(
+        ". Ways out, the fastest first:\n  \
+         reduction   let {variable} = par_for(0..n).map_reduce(|i| …, |a, b| a + b, 0);\n  \
+         atomic      let {variable} = Atomic::new(0);  then  {variable}.fetch_add(…);\n  \
+         lock        let {variable} = std::sync::Mutex::new(0);  then  *{variable}.lock().unwrap() += …;"
+    )
+}
+
+/// A type that only one thread at a time may touch.
+fn not_for_threads(message: &str) -> Option<String> {
+    if !message.ends_with("between threads safely") {
+        return None;
+    }
+    let inner = message.split('`').nth(1)?;
+    let advice = if inner.starts_with("Rc<") || inner.contains("rc::Rc<") {
+        "`Rc` counts its owners without regard to other threads. `std::sync::Arc` counts them \
+         atomically and is used in the same way"
+    } else if ["Cell<", "RefCell<", "OnceCell<"].iter().any(|cell| inner.starts_with(cell)) {
+        "a cell changes its value without regard to other threads. `Atomic` does for numbers, \
+         `std::sync::Mutex` for any type"
+    } else {
+        return None;
+    };
+    Some(advice.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rustc::Code;
+    use super::*;
+
+    fn advice_for(code: &str, message: &str, text: &str) -> Option<String> {
+        let code = Some(Code { code: code.to_owned() });
+        let (message, level) = (message.to_owned(), "error".to_owned());
+        advice(&Complaint { message, code, level, spans: vec![], children: vec![] }, text)
+    }
+
+    #[test]
+    fn serial_code_gets_no_advice() {
+        let assigns = "cannot assign to `n`, as it is a captured variable in a `Fn` closure";
+        assert_eq!(advice_for("E0594", assigns, "call(|| n += 1);"), None);
+        assert!(advice_for("E0594", assigns, "par_for(0..9).for_each(|_| n += 1);").is_some());
+        assert_eq!(advice_for("E0277", "the trait bound `T: Copy` is not met", "rayon"), None);
+    }
+}
