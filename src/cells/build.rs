@@ -293,7 +293,10 @@ impl Package<'_> {
     fn write(&self) -> Result<(), Error> {
         let path = self.source.join("crates/parcell").display().to_string();
         let mut crates = self.crates.clone();
-        let parcell = Table::from_iter([("path".to_owned(), toml::Value::String(path))]);
+        let parcell = Table::from_iter([
+            ("path".to_owned(), toml::Value::String(path)),
+            ("features".to_owned(), vec!["count-allocations"].into()),
+        ]);
         crates.insert("parcell".to_owned(), toml::Value::Table(parcell));
         let uses = |name: &String| format!("pub extern crate {};\n", name.replace('-', "_"));
         let source: String = crates.keys().map(uses).collect();

@@ -11,6 +11,7 @@
 //! show(&Markdown("The sum of squares is **385**."));
 //! ```
 
+mod allocations;
 pub mod display;
 pub mod driver;
 pub mod interrupt;

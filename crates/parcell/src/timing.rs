@@ -5,6 +5,8 @@ use std::fmt;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
+use crate::allocations;
+pub use crate::allocations::Allocations;
 use crate::display::{Bundle, Rich};
 use crate::interrupt;
 
@@ -14,6 +16,8 @@ const TIME: Duration = Duration::from_secs(1);
 const SAMPLES: usize = 10_000;
 /// A sample lasts at least this long, so that reading the clock does not count.
 const SAMPLE: Duration = Duration::from_micros(10);
+/// Runs that are repeated to count their allocations.
+const COUNTED_RUNS: usize = 3;
 /// `%timeit` chooses its number of loops so that a run lasts at least this long.
 const TIMEIT_RUN: Duration = Duration::from_millis(200);
 /// Runs of `%timeit`.
@@ -30,7 +34,7 @@ const TIMEIT_RUNS: usize = 7;
 /// use parcell::prelude::*;
 ///
 /// let data: Vec<u64> = (0..1000).collect();
-/// let sum = btime!(data.iter().sum::<u64>()); // prints e.g. "  58.123 ns (minimum of 160,000 runs)"
+/// let sum = btime!(data.iter().sum::<u64>()); // prints e.g. "  58.123 ns (minimum of 160,000 runs; 0 allocations)"
 /// assert_eq!(sum, 499_500);
 /// ```
 #[macro_export]
@@ -77,6 +81,9 @@ pub struct Stats {
     pub loops: u64,
     /// The samples in the order they were taken, each the mean over its loops.
     pub samples: Vec<f64>,
+    /// What one run allocates: the least of a few runs, since everything that the process does
+    /// meanwhile counts. `None` in a program built without the feature `count-allocations`.
+    pub allocations: Option<Allocations>,
 }
 
 impl Stats {
@@ -93,7 +100,16 @@ impl Stats {
         let median =
             if sorted.len() % 2 == 1 { upper } else { f64::midpoint(sorted[middle - 1], upper) };
         let runs = loops * samples.len() as u64;
-        Stats { min: sorted[0], median, mean, deviation: variance.sqrt(), runs, loops, samples }
+        Stats {
+            min: sorted[0],
+            median,
+            mean,
+            deviation: variance.sqrt(),
+            runs,
+            loops,
+            samples,
+            allocations: None,
+        }
     }
 
     /// One line as `%timeit` prints it.
@@ -107,11 +123,13 @@ impl Stats {
     #[must_use]
     pub fn per_loop(&self) -> String {
         format!(
-            "{} ± {} per loop (mean ± std. dev. of {}, {} each)",
+            "{} ± {} per loop (mean ± std. dev. of {}, {} each; minimum {}, median {})",
             short(self.mean),
             short(self.deviation),
             counted(self.samples.len() as u64, "run"),
             counted(self.loops, "loop"),
+            short(self.min),
+            short(self.median),
         )
     }
 
@@ -152,13 +170,28 @@ impl Stats {
 }
 
 impl fmt::Display for Stats {
-    /// Five aligned lines, the last without a newline.
+    /// Four aligned lines, a fifth where allocations were counted, the last without a newline.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "minimum    {}", exact(self.min))?;
         writeln!(f, "median     {}", exact(self.median))?;
         writeln!(f, "mean       {} ± {}", exact(self.mean), exact(self.deviation))?;
         let samples = counted(self.samples.len() as u64, "sample");
-        write!(f, "runs       {} ({samples})", thousands(self.runs))
+        write!(f, "runs       {} ({samples})", thousands(self.runs))?;
+        match self.allocations {
+            Some(allocations) => write!(f, "\nallocated  {allocations}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Allocations {
+    /// `2 allocations: 8.05 KiB`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", counted(self.count, "allocation"))?;
+        if self.bytes > 0 {
+            write!(f, ": {}", in_binary_units(self.bytes))?;
+        }
+        Ok(())
     }
 }
 
@@ -177,7 +210,8 @@ impl Rich for Stats {
 /// ```
 pub fn btime<T>(f: impl FnMut() -> T) -> T {
     let (stats, value) = measure(f);
-    println!("  {} (minimum of {})", exact(stats.min), counted(stats.runs, "run"));
+    let allocations = stats.allocations.map(|a| format!("; {a}")).unwrap_or_default();
+    println!("  {} (minimum of {}{allocations})", exact(stats.min), counted(stats.runs, "run"));
     value
 }
 
@@ -218,7 +252,8 @@ fn auto_loops<T>(f: &mut impl FnMut() -> T) -> u64 {
 fn measure<T>(mut f: impl FnMut() -> T) -> (Stats, T) {
     let start = Instant::now();
     let mut loops = 1;
-    let (mut duration, mut value) = time(&mut f, loops);
+    let ((mut duration, mut value), mut allocations) = allocations::count(|| time(&mut f, 1));
+    let slow = duration >= TIME / 10;
     while duration < SAMPLE {
         loops *= 2;
         (duration, value) = time(&mut f, loops);
@@ -228,7 +263,11 @@ fn measure<T>(mut f: impl FnMut() -> T) -> (Stats, T) {
         (duration, value) = time(&mut f, loops);
         samples.push(per_run(duration, loops));
     }
-    (Stats::of(samples, loops), value)
+    // The first run may have set up what later ones only use; a slow one is not repeated for that.
+    for _ in 0..if slow { 0 } else { COUNTED_RUNS } {
+        allocations = allocations.min(allocations::count(|| black_box(f())).1);
+    }
+    (Stats { allocations, ..Stats::of(samples, loops) }, value)
 }
 
 /// The time of some runs, and the last one's value. Of a single run its value is dropped outside
@@ -278,6 +317,17 @@ fn short(seconds: f64) -> String {
     format!("{digits} {unit}")
 }
 
+/// `80 bytes`, `8.05 KiB`, as Julia prints sizes.
+fn in_binary_units(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let size = bytes as f64;
+    let units = [(1_u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    #[expect(clippy::cast_precision_loss, reason = "powers of two are exact")]
+    let scaled = |(unit, name): (u64, &str)| format!("{:.2} {name}", size / unit as f64);
+    let fitting = units.into_iter().find(|(unit, _)| bytes >= *unit);
+    fitting.map_or_else(|| counted(bytes, "byte"), scaled)
+}
+
 /// `1 run`, `10,000 runs`.
 fn counted(n: u64, what: &str) -> String {
     format!("{} {what}{}", thousands(n), if n == 1 { "" } else { "s" })
@@ -312,13 +362,23 @@ mod tests {
     }
 
     #[test]
+    fn allocations_read_as_in_julia() {
+        let told = |count, bytes| Allocations { count, bytes }.to_string();
+        assert_eq!(told(0, 0), "0 allocations");
+        assert_eq!(told(1, 80), "1 allocation: 80 bytes");
+        assert_eq!(told(2, 8243), "2 allocations: 8.05 KiB");
+        assert_eq!(told(1_200_000, 3 << 30), "1,200,000 allocations: 3.00 GiB");
+    }
+
+    #[test]
     fn statistics_are_those_of_the_samples() {
         let stats = Stats::of(vec![3.0, 1.0, 2.0, 6.0], 10);
         assert_eq!((stats.min, stats.median, stats.mean, stats.runs), (1.0, 2.5, 3.0, 40));
         assert!((stats.deviation - 3.5_f64.sqrt()).abs() < 1e-12);
-        let line = "3 s ± 1.87 s per loop (mean ± std. dev. of 4 runs, 10 loops each)";
+        let line = "3 s ± 1.87 s per loop (mean ± std. dev. of 4 runs, 10 loops each; minimum 1 s, \
+                    median 2.5 s)";
         assert_eq!(stats.per_loop(), line);
-        assert!(Stats::of(vec![1e-3], 1).per_loop().ends_with("of 1 run, 1 loop each)"));
+        assert!(Stats::of(vec![1e-3], 1).per_loop().contains("of 1 run, 1 loop each;"));
     }
 
     #[test]
