@@ -74,7 +74,7 @@ pub(super) fn pool() -> Result<Option<Arc<ThreadPool>>, AttachError> {
 fn start(n: usize) -> Result<ThreadPool, AttachError> {
     let builder = ThreadPoolBuilder::new()
         .num_threads(n)
-        .thread_name(|index| format!("parcell-interactive-{index}"))
+        .thread_name(|index| format!("interactive-{index}"))
         .panic_handler(super::pool::report_panic)
         .start_handler(|_| {
             MEMBER.set(true);
