@@ -11,8 +11,8 @@
 pub use rayon::prelude::*;
 
 pub use crate::display::{
-    Html, Image, Json, Latex, Markdown, Rich, Svg, clear_output, input, password, progress,
-    progress_bar, show, show_with_id, table, update,
+    Colormap, Html, Image, Json, Latex, Markdown, Rich, Svg, clear_output, heatmap, input,
+    password, progress, progress_bar, show, show_with_id, table, update,
 };
 pub use crate::interrupt::sleep;
 pub use crate::threads::{

@@ -3,10 +3,15 @@
 //! text.
 
 mod bounded;
+mod colormap;
 mod evcxr;
+mod grid;
+mod heatmap;
 mod image;
 mod list;
 mod markup;
+mod paper;
+mod pixels;
 mod progress;
 #[doc(hidden)]
 pub mod result;
@@ -16,9 +21,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parcell_link::Publication;
 
+pub use colormap::Colormap;
+pub use grid::{Grid, GridError, Number};
+pub use heatmap::{Heatmap, heatmap};
 pub use image::{Image, Pixels};
 pub use markup::{Html, Json, Latex, Markdown, Svg};
 pub use parcell_link::Bundle;
+pub use pixels::Pixel;
 pub use progress::{Progress, ProgressBar, progress, progress_bar};
 pub use table::{Table, table};
 
