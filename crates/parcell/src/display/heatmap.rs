@@ -373,6 +373,7 @@ fn draw_bar_marks<B: DrawingBackend>(area: &Area<B>, layout: &Layout, axis: Axis
         .disable_x_axis()
         .y_labels(layout.marks(layout.bar_length, 40.0))
         .axis_style(pen.line(INK, 0.5))
+        .set_all_tick_mark_size(pen.length(4.0))
         .label_style(pen.text(SMALL))
         .draw()
 }

@@ -229,7 +229,8 @@ impl Image {
     /// assert_eq!(std::fs::read(&file)?[1..4], *b"PNG");
     /// let refused = Image::gray8(2, 1, &[0, 255]).save("example.jpg").unwrap_err();
     /// assert_eq!(refused.to_string(), "example.jpg: this is a png picture, name it so");
-    /// # std::fs::remove_file(file)
+    /// # std::fs::remove_file(file)?;
+    /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn save(&self, path: impl AsRef<Path>) -> io::Result<()> {
         let path = path.as_ref();

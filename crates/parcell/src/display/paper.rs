@@ -28,6 +28,21 @@ pub(super) const SMALL: f64 = 13.0;
 pub(super) const LARGE: f64 = 16.0;
 /// The colour of text and axes.
 pub(super) const INK: RGBColor = RGBColor(40, 40, 40);
+/// The colour of lines behind the data.
+pub(super) const GRID: RGBColor = RGBColor(222, 222, 222);
+
+/// Colours that also eyes without one kind of cones tell apart: Okabe and Ito, Color Universal
+/// Design (2008). Its yellow is left out, too pale for lines on white.
+pub(super) const SERIES: [RGBColor; 7] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(230, 159, 0),
+    RGBColor(86, 180, 233),
+    RGBColor(0, 0, 0),
+];
+
 pub(super) type Area<B> = DrawingArea<B, Shift>;
 pub(super) type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 
@@ -40,6 +55,9 @@ pub(super) struct Pen {
 impl Pen {
     /// For png files.
     pub(super) const FINE: Pen = Pen { scale: DENSITY as f64 };
+
+    /// For svg files, which have no pixels.
+    pub(super) const PLAIN: Pen = Pen { scale: 1.0 };
 
     /// A length of the page in units of the file.
     #[expect(clippy::cast_possible_truncation, reason = "lengths are a few thousand at most")]
@@ -126,6 +144,8 @@ pub(super) enum Scale {
     /// Only integers are marked.
     Whole,
     Log,
+    /// Every integer is marked.
+    Each,
 }
 
 /// An axis from one value to another, which may be the smaller one.
@@ -147,7 +167,7 @@ impl Axis {
         let (from, to) = (self.from, self.to);
         match self.scale {
             Scale::Log => (value / from).ln() / (to / from).ln(),
-            Scale::Linear | Scale::Whole => (value - from) / (to - from),
+            _ => (value - from) / (to - from),
         }
     }
 
@@ -187,6 +207,8 @@ impl Ranged for Axis {
         match self.scale {
             Scale::Log => Axis::powers(low, high, hint.bold_points()),
             Scale::Linear => linear(low, high, hint),
+            #[expect(clippy::cast_possible_truncation, reason = "these are indices")]
+            Scale::Each => (low.ceil() as i64..=high.floor() as i64).map(|i| i as f64).collect(),
             Scale::Whole => {
                 let points = linear(low, high, hint);
                 points.into_iter().filter(|x| (x - x.round()).abs() < 1e-9).collect()
