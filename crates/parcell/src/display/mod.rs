@@ -3,8 +3,10 @@
 //! text.
 
 mod bounded;
+mod chart;
 mod colormap;
 mod evcxr;
+mod frame;
 mod grid;
 mod heatmap;
 mod image;
@@ -16,11 +18,13 @@ mod progress;
 #[doc(hidden)]
 pub mod result;
 mod table;
+mod timeline;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parcell_link::Publication;
 
+pub use chart::{Chart, plot};
 pub use colormap::Colormap;
 pub use grid::{Grid, GridError, Number};
 pub use heatmap::{Heatmap, heatmap};
@@ -30,6 +34,7 @@ pub use parcell_link::Bundle;
 pub use pixels::Pixel;
 pub use progress::{Progress, ProgressBar, progress, progress_bar};
 pub use table::{Table, table};
+pub use timeline::{Span, Timeline, timeline};
 
 use crate::link;
 

@@ -157,9 +157,17 @@ pub(super) struct Axis {
 }
 
 impl Axis {
+    /// From 0 to 1.
+    pub(super) const UNIT: Axis = Axis { from: 0.0, to: 1.0, scale: Scale::Linear };
+
     /// The marked values' texts.
     pub(super) fn labels(&self, count: usize) -> Vec<String> {
-        self.key_points(BoldPoints(count)).into_iter().map(brief).collect()
+        self.values(count).into_iter().map(brief).collect()
+    }
+
+    /// The marked values.
+    pub(super) fn values(&self, count: usize) -> Vec<f64> {
+        self.key_points(BoldPoints(count))
     }
 
     /// How far along the axis a value lies: 0 at its start, 1 at its end.
