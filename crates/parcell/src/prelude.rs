@@ -11,8 +11,9 @@
 pub use rayon::prelude::*;
 
 pub use crate::display::{
-    Chart, Colormap, Html, Image, Json, Latex, Markdown, Rich, Span, Svg, clear_output, heatmap,
-    input, password, plot, progress, progress_bar, show, show_with_id, table, timeline, update,
+    Chart, Colormap, Html, Image, Json, Latex, Markdown, Rich, Span, Svg, animate, clear_output,
+    heatmap, input, password, plot, progress, progress_bar, show, show_with_id, table, timeline,
+    update,
 };
 pub use crate::interrupt::sleep;
 pub use crate::threads::{

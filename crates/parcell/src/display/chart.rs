@@ -7,6 +7,7 @@ use std::{fmt, io};
 use plotters::coord::ranged1d::Ranged;
 use plotters::prelude::{Circle, DrawingBackend, PathElement, RGBColor, Rectangle};
 use plotters::style::Color;
+use rayon::prelude::*;
 
 use super::frame::{self, Data, Frame, Plot, Scaled, around};
 use super::paper::{Axis, Drawn, Pen, SERIES, Scale};
@@ -370,6 +371,23 @@ impl Chart {
                 .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())));
         }
         self.image().save(path)
+    }
+
+    /// Pictures with common axes.
+    #[track_caller]
+    pub(super) fn images_alike(mut all: Vec<Chart>) -> Vec<Image> {
+        let frames: Vec<Frame> = all.iter().map(Chart::frame).collect();
+        let ends = |axis: fn(&Frame) -> &Axis| {
+            let from = frames.iter().map(|frame| axis(frame).from).fold(f64::INFINITY, f64::min);
+            let to = frames.iter().map(|frame| axis(frame).to).fold(f64::NEG_INFINITY, f64::max);
+            (from, to)
+        };
+        let (x, y) = (ends(|frame| &frame.x.axis), ends(|frame| &frame.y.axis));
+        for chart in &mut all {
+            chart.x.limits = chart.x.limits.or(Some(x));
+            chart.y.limits = chart.y.limits.or(Some(y));
+        }
+        all.par_iter().map(Chart::image).collect()
     }
 
     #[track_caller]

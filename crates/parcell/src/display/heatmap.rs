@@ -4,6 +4,7 @@ use std::fmt;
 
 use plotters::prelude::{ChartBuilder, DrawingBackend, Rectangle};
 use plotters::style::text_anchor::{HPos, VPos};
+use rayon::prelude::*;
 
 use super::grid::filled;
 use super::paper::{Area, Axis, Drawn, INK, LARGE, Paper, Pen, SMALL, Scale, brief, write};
@@ -62,6 +63,8 @@ pub struct Heatmap {
     y_label: String,
     x_range: Option<(f64, f64)>,
     y_range: Option<(f64, f64)>,
+    /// The picture is at least so wide and high, in pixels of the file.
+    least_size: (i32, i32),
 }
 
 impl Heatmap {
@@ -97,6 +100,7 @@ impl Heatmap {
             y_label: String::new(),
             x_range: None,
             y_range: None,
+            least_size: (0, 0),
         })
     }
 
@@ -239,6 +243,28 @@ impl Heatmap {
             .copied()
             .collect();
         Image::rgb8(side(columns), side(rows), &rgb)
+    }
+
+    /// Pictures of one size, with the same colours for the same values.
+    #[track_caller]
+    pub(super) fn images_alike(mut all: Vec<Heatmap>) -> Vec<Image> {
+        let Some(first) = all.first() else { return Vec::new() };
+        let (rows, columns) = first.shape;
+        if let Some(other) = all.iter().position(|map| map.shape != (rows, columns)) {
+            let (other_rows, other_columns) = all[other].shape;
+            panic!(
+                "frame {other} has {other_rows} rows x {other_columns} columns, frame 0 has \
+                 {rows} x {columns}: all frames must have one shape"
+            );
+        }
+        let together = all.iter().fold(Facts::default(), |facts, map| facts.with(&map.facts));
+        for map in &mut all {
+            let Facts { nan, infinite, not_positive, .. } = map.facts;
+            map.facts = Facts { nan, infinite, not_positive, ..together };
+        }
+        let sizes = all.iter().map(Layout::new).map(|layout| (layout.width, layout.height));
+        let least_size = sizes.fold((0, 0), |a, b| (a.0.max(b.0), a.1.max(b.1)));
+        all.into_par_iter().map(|map| Heatmap { least_size, ..map }.image()).collect()
     }
 
     /// The axis that the colours follow; `None` if no element has a place on it.
@@ -466,6 +492,16 @@ impl Default for Facts {
 }
 
 impl Facts {
+    /// The ends of both.
+    fn with(self, other: &Facts) -> Facts {
+        Facts {
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+            least_positive: self.least_positive.min(other.least_positive),
+            ..self
+        }
+    }
+
     fn add(&mut self, row: &[f64]) {
         for &value in row {
             if value.is_finite() {
@@ -534,8 +570,8 @@ impl Layout {
         let width = widths.into_iter().fold(right, i32::max) + pen.length(6.0);
         let height = top + (plot.1 + column_labels).max(bar_length) + pen.length(below);
         Layout {
-            width,
-            height,
+            width: width.max(heatmap.least_size.0),
+            height: height.max(heatmap.least_size.1),
             left,
             top,
             element,

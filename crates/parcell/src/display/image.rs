@@ -354,12 +354,16 @@ impl Rich for Image {
 }
 
 impl Image {
+    /// Width and height on the page, where known.
+    pub(super) fn shown_size(&self) -> Option<(u32, u32)> {
+        let shown = |side: u32| side.div_ceil(self.density);
+        self.size.map(|(width, height)| (shown(width), shown(height)))
+    }
+
     /// The picture with another text beside it.
     pub(super) fn described(&self, text: String) -> Bundle {
         let mut bundle = Bundle::text(text).with(self.mime, STANDARD.encode(&self.file));
-        if let Some((width, height)) = self.size {
-            let shown = |side: u32| side.div_ceil(self.density);
-            let (width, height) = (shown(width), shown(height));
+        if let Some((width, height)) = self.shown_size() {
             let size = format!(r#"{{"width": {width}, "height": {height}}}"#);
             bundle.metadata.push((self.mime.to_owned(), size));
         }

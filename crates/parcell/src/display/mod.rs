@@ -2,6 +2,7 @@
 //! expression is shown. In a plain program, where no notebook listens, displays are printed as
 //! text.
 
+mod animation;
 mod bounded;
 mod chart;
 mod colormap;
@@ -24,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parcell_link::Publication;
 
+pub use animation::{Animation, Frames, animate};
 pub use chart::{Chart, plot};
 pub use colormap::Colormap;
 pub use grid::{Grid, GridError, Number};
