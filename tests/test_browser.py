@@ -196,3 +196,69 @@ def test_a_progress_bar_moves_and_ends(page, lab):
     assert output.inner_text() != early
     assert page.locator(".jp-CodeCell .jp-OutputArea-output").count() == 1
     page.screenshot(path=PICTURES / "progress-done.png")
+
+
+PICTURES_OF_NUMBERS = [
+    """let grid = parcell::ndarray::Array2::from_shape_fn((60, 80), |(i, j)| {
+    let (x, y) = (j as f64 / 13.0, i as f64 / 9.0);
+    if x.hypot(y) < 1.0 { f64::NAN } else { x.sin() * y.cos() }
+});
+heatmap(&grid, Colormap::Viridis).title("Waves").x_label("column").y_label("row")""",
+    """Chart::new()
+    .line("measured", [1, 2, 4, 8], [1.0, 1.9, 3.6, 6.2])
+    .line("ideal", [1, 2, 4, 8], [1, 2, 4, 8])
+    .title("Speed-up").x_label("threads").y_label("times as fast")""",
+    'Chart::new().bars("time / ms", ["serial", "par_for", "rayon"], [410, 105, 101]).size(420, 280)',
+    """let ms = std::time::Duration::from_millis;
+let spans = (0..12).map(|i| Span { lane: i % 3, label: i, start: ms(i / 3 * 9 + i), end: ms(i / 3 * 9 + i + 7) });
+timeline(spans).title("Who ran what when")""",
+    "let ring = |t: i32| Image::from_fn(120, 80, |x, y| f64::from((x as i32 - 60).pow(2) + (y as i32 - 40).pow(2) < t * t));",
+    "animate((0..24).map(ring))",
+    "animate((0..24).map(ring)).fps(20).looped(false)",
+]
+
+
+def change_theme(page: Page, theme: str):
+    """Changes JupyterLab's theme and waits until it is in force."""
+    page.evaluate(f"() => jupyterapp.commands.execute('apputils:change-theme', {{theme: '{theme}'}})")
+    page.wait_for_selector(f"body[data-jp-theme-name='{theme}']")
+
+
+def test_pictures_in_light_and_dark(page, lab):
+    page.set_viewport_size({"width": 1000, "height": 3600})
+    new_notebook(page, lab, "pictures.ipynb", *PICTURES_OF_NUMBERS)
+    outputs = run_all(page)
+    assert outputs == [["execute_result"]] * 4 + [[]] + [["execute_result"]] * 2
+    pictures = page.locator(".jp-OutputArea-output img")
+    expect(pictures).to_have_count(6)
+    for picture in pictures.all():
+        assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
+    for theme in ("Light", "Dark"):
+        change_theme(page, f"JupyterLab {theme}")
+        page.wait_for_timeout(500)  # for the colours to settle; nothing is asserted on them
+        page.screenshot(path=PICTURES / f"pictures-{theme.lower()}.png")
+    change_theme(page, "JupyterLab Light")
+
+
+def test_players_do_not_disturb_each_other(page, lab):
+    new_notebook(page, lab, "players.ipynb", *PICTURES_OF_NUMBERS[4:])
+    run_all(page)
+    endless, once = page.locator(".jp-OutputArea-output .jp-RenderedHTML > div").all()
+
+    def number(player):
+        return player.locator("output")
+
+    # Both play by themselves; the second ends at its last frame.
+    expect(number(once)).to_have_text("24 / 24")
+    expect(once.locator("button")).to_have_attribute("aria-label", "Play")
+    endless.locator("button").click()
+    expect(endless.locator("button")).to_have_attribute("aria-label", "Play")
+    endless.locator("input").fill("4")
+    expect(number(endless)).to_have_text("5 / 24")
+    first, second = (player.locator("img").get_attribute("src") for player in (endless, once))
+    assert first != second
+    once.locator("input").fill("4")
+    expect(once.locator("img")).to_have_attribute("src", first)
+    endless.locator("button").click()
+    expect(number(endless)).not_to_have_text("5 / 24")
+    expect(number(once)).to_have_text("5 / 24")

@@ -11,8 +11,9 @@
 pub use rayon::prelude::*;
 
 pub use crate::display::{
-    Html, Image, Json, Latex, Markdown, Rich, Svg, clear_output, input, password, progress,
-    progress_bar, show, show_with_id, table, update,
+    Chart, Colormap, Html, Image, Json, Latex, Markdown, Rich, Span, Svg, animate, clear_output,
+    heatmap, input, password, plot, progress, progress_bar, show, show_with_id, table, timeline,
+    update,
 };
 pub use crate::interrupt::sleep;
 pub use crate::threads::{

@@ -1,5 +1,8 @@
 //! Pictures made of pixels.
 
+use std::io;
+use std::path::Path;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ndarray::ArrayView2;
@@ -18,6 +21,8 @@ use super::{Bundle, Rich};
 pub struct Image {
     mime: &'static str,
     size: Option<(u32, u32)>,
+    /// Pixels of the file per pixel of the page.
+    density: u32,
     file: Vec<u8>,
 }
 
@@ -60,6 +65,7 @@ impl Image {
     /// assert_eq!(red.size(), Some((2, 1)));
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn rgb8(width: u32, height: u32, data: &[u8]) -> Image {
         encode(width, height, png::ColorType::Rgb, data)
     }
@@ -74,6 +80,7 @@ impl Image {
     /// assert_eq!(glass.size(), Some((1, 1)));
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn rgba8(width: u32, height: u32, data: &[u8]) -> Image {
         encode(width, height, png::ColorType::Rgba, data)
     }
@@ -88,6 +95,7 @@ impl Image {
     /// assert_eq!(parcell::display::Image::gray8(16, 16, &ramp).size(), Some((16, 16)));
     /// ```
     #[must_use]
+    #[track_caller]
     pub fn gray8(width: u32, height: u32, data: &[u8]) -> Image {
         encode(width, height, png::ColorType::Grayscale, data)
     }
@@ -145,11 +153,118 @@ impl Image {
     ///
     /// See [`Pixels`] for an example.
     #[must_use]
+    #[track_caller]
     pub fn from_pixels(pixels: &impl Pixels) -> Image {
         let (width, height) = pixels.size();
         let points = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-        let data: Vec<u8> = points.flat_map(|(x, y)| pixels.rgba(x, y)).collect();
-        Image::rgba8(width, height, &data)
+        smallest(width, height, points.map(|(x, y)| pixels.rgba(x, y)).collect())
+    }
+
+    /// A picture of an array as it is: an ndarray of two dimensions with elements of type `u8`,
+    /// `f32`, `f64` (0 is black, 1 white), `bool`, `[u8; 3]` (red, green, blue) or `[u8; 4]`; an
+    /// ndarray of `u8` with the shape `[height, width, 3]`; or a pair of a slice and its number of
+    /// pixels in a row. Row 0 is on top. For other numbers there are [`Image::from_array`], which
+    /// finds black and white by itself, and [`heatmap`](super::heatmap()).
+    ///
+    /// # Panics
+    /// If a side is 0, or the array's shape is not that of a picture.
+    ///
+    /// ```
+    /// use parcell::prelude::*;
+    /// use parcell::ndarray::{Array2, Array3};
+    ///
+    /// let flag = Array2::from_shape_fn((40, 60), |(_, j)| [255, 255, if j < 30 { 0 } else { 255 }]);
+    /// show(&Image::new(&flag));
+    /// show(&Image::new(Array3::<u8>::zeros((40, 60, 3))));
+    /// show(&Image::new((&[0.0, 0.5, 1.0, 0.5], 2)).scale(16));
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn new(pixels: impl Pixels) -> Image {
+        Image::from_pixels(&pixels)
+    }
+
+    /// The picture enlarged without blurring: each pixel becomes a square of `n * n` pixels.
+    ///
+    /// # Panics
+    /// If `n` is 0, the picture is a jpeg or no valid png, or the result had more than 2^28
+    /// pixels.
+    ///
+    /// ```
+    /// use parcell::prelude::*;
+    ///
+    /// assert_eq!(Image::gray8(2, 1, &[0, 255]).scale(50).size(), Some((100, 50)));
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn scale(&self, n: u32) -> Image {
+        let Some((width, height)) = self.size.filter(|_| self.mime == "image/png") else {
+            panic!("{} cannot be scaled: only the pixels of a png are known", self.describe());
+        };
+        let pixels = u128::from(n).pow(2) * u128::from(width) * u128::from(height);
+        assert!(
+            (1..=1 << 28).contains(&pixels),
+            "{} scaled by {n} has {pixels} pixels; it must be 1 to 2^28",
+            self.describe()
+        );
+        let data = self.rgba().unwrap_or_else(|e| panic!("{} is damaged: {e}", self.describe()));
+        let columns: Vec<usize> = (0..(width * n) as usize).map(|x| x / n as usize).collect();
+        let row = |row: &[[u8; 4]]| columns.iter().map(|&x| row[x]).collect::<Vec<_>>();
+        let rows = data.chunks_exact(width as usize);
+        let scaled = rows.flat_map(|line| row(line).repeat(n as usize)).collect();
+        smallest(width * n, height * n, scaled).dense(self.density)
+    }
+
+    /// Writes the encoded file. Blocks until it is written.
+    ///
+    /// # Errors
+    /// If the file cannot be written, or its name ends like another kind of picture: a png is not
+    /// converted to `.jpg`.
+    ///
+    /// ```
+    /// use parcell::prelude::*;
+    ///
+    /// let file = std::env::temp_dir().join("parcell-example.png");
+    /// Image::gray8(2, 1, &[0, 255]).save(&file)?;
+    /// assert_eq!(std::fs::read(&file)?[1..4], *b"PNG");
+    /// let refused = Image::gray8(2, 1, &[0, 255]).save("example.jpg").unwrap_err();
+    /// assert_eq!(refused.to_string(), "example.jpg: this is a png picture, name it so");
+    /// # std::fs::remove_file(file)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn save(&self, path: impl AsRef<Path>) -> io::Result<()> {
+        let path = path.as_ref();
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        let kind = match ending.as_deref() {
+            Some("png") => Some("image/png"),
+            Some("jpg" | "jpeg") => Some("image/jpeg"),
+            Some("svg" | "gif" | "webp" | "tif" | "tiff" | "bmp" | "pdf") => Some("another"),
+            _ => None,
+        };
+        if kind.is_some_and(|kind| kind != self.mime) {
+            let is = self.mime.trim_start_matches("image/");
+            let text = format!("{}: this is a {is} picture, name it so", path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        std::fs::write(path, &self.file)
+            .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+    }
+
+    /// The pixels of a png file.
+    pub(super) fn rgba(&self) -> Result<Vec<[u8; 4]>, png::DecodingError> {
+        let mut decoder = png::Decoder::new(io::Cursor::new(&self.file));
+        decoder.set_transformations(png::Transformations::normalize_to_color8());
+        let mut reader = decoder.read_info()?;
+        let mut data = vec![0; reader.output_buffer_size().unwrap_or(0)];
+        let frame = reader.next_frame(&mut data)?;
+        let pixel = |p: &[u8]| match *p {
+            [level] => [level, level, level, 255],
+            [level, opacity] => [level, level, level, opacity],
+            [red, green, blue] => [red, green, blue, 255],
+            _ => [p[0], p[1], p[2], p[3]],
+        };
+        let data = &data[..frame.buffer_size()];
+        Ok(data.chunks_exact(frame.color_type.samples()).map(pixel).collect())
     }
 
     /// The contents of a png file.
@@ -164,7 +279,7 @@ impl Image {
     pub fn png_bytes(file: Vec<u8>) -> Image {
         let decoder = png::Decoder::new(std::io::Cursor::new(&file));
         let size = decoder.read_info().ok().map(|reader| reader.info().size());
-        Image { mime: "image/png", size, file }
+        Image { mime: "image/png", size, density: 1, file }
     }
 
     /// The contents of a jpeg file.
@@ -177,7 +292,7 @@ impl Image {
     /// ```
     #[must_use]
     pub fn jpeg_bytes(file: Vec<u8>) -> Image {
-        Image { mime: "image/jpeg", size: None, file }
+        Image { mime: "image/jpeg", size: None, density: 1, file }
     }
 
     /// Width and height, where known.
@@ -211,6 +326,12 @@ impl Image {
         &self.file
     }
 
+    /// The same file shown smaller, with so many pixels per pixel of the page.
+    pub(super) fn dense(mut self, density: u32) -> Image {
+        self.density = density;
+        self
+    }
+
     fn describe(&self) -> String {
         let kind = self.mime.trim_start_matches("image/");
         match self.size {
@@ -228,8 +349,21 @@ impl std::fmt::Debug for Image {
 
 impl Rich for Image {
     fn bundle(&self) -> Bundle {
-        let mut bundle = Bundle::text(self.describe()).with(self.mime, STANDARD.encode(&self.file));
-        if let Some((width, height)) = self.size {
+        self.described(self.describe())
+    }
+}
+
+impl Image {
+    /// Width and height on the page, where known.
+    pub(super) fn shown_size(&self) -> Option<(u32, u32)> {
+        let shown = |side: u32| side.div_ceil(self.density);
+        self.size.map(|(width, height)| (shown(width), shown(height)))
+    }
+
+    /// The picture with another text beside it.
+    pub(super) fn described(&self, text: String) -> Bundle {
+        let mut bundle = Bundle::text(text).with(self.mime, STANDARD.encode(&self.file));
+        if let Some((width, height)) = self.shown_size() {
             let size = format!(r#"{{"width": {width}, "height": {height}}}"#);
             bundle.metadata.push((self.mime.to_owned(), size));
         }
@@ -242,10 +376,25 @@ impl Rich for Image {
     clippy::cast_sign_loss,
     reason = "the float is clamped to 0..=255 before; NaN becomes 0"
 )]
-fn level(brightness: f64) -> u8 {
+pub(super) fn level(brightness: f64) -> u8 {
     (brightness.clamp(0.0, 1.0) * 255.0).round() as u8
 }
 
+/// The picture with as few bytes per pixel as its colours need.
+#[track_caller]
+fn smallest(width: u32, height: u32, pixels: Vec<[u8; 4]>) -> Image {
+    if pixels.iter().any(|&[.., opacity]| opacity < 255) {
+        return Image::rgba8(width, height, pixels.as_flattened());
+    }
+    if pixels.iter().all(|&[red, green, blue, _]| red == green && green == blue) {
+        let levels: Vec<u8> = pixels.into_iter().map(|[level, ..]| level).collect();
+        return Image::gray8(width, height, &levels);
+    }
+    let colors: Vec<u8> = pixels.into_iter().flat_map(|[r, g, b, _]| [r, g, b]).collect();
+    Image::rgb8(width, height, &colors)
+}
+
+#[track_caller]
 fn encode(width: u32, height: u32, color: png::ColorType, data: &[u8]) -> Image {
     let expected = u64::from(width) * u64::from(height) * color.samples() as u64;
     assert!(
@@ -260,19 +409,21 @@ fn encode(width: u32, height: u32, color: png::ColorType, data: &[u8]) -> Image 
     encoder.set_depth(png::BitDepth::Eight);
     let written = encoder.write_header().and_then(|mut w| w.write_image_data(data));
     written.expect("sizes were checked, and writing to memory does not fail");
-    Image { mime: "image/png", size: Some((width, height)), file }
+    Image { mime: "image/png", size: Some((width, height)), density: 1, file }
+}
+
+/// The pixels of a png file.
+#[cfg(test)]
+pub(super) fn decoded(image: &Image) -> Vec<u8> {
+    let mut reader = png::Decoder::new(std::io::Cursor::new(image.file())).read_info().unwrap();
+    let mut data = vec![0; reader.output_buffer_size().unwrap()];
+    reader.next_frame(&mut data).unwrap();
+    data
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn decoded(image: &Image) -> Vec<u8> {
-        let mut reader = png::Decoder::new(std::io::Cursor::new(image.file())).read_info().unwrap();
-        let mut data = vec![0; reader.output_buffer_size().unwrap()];
-        reader.next_frame(&mut data).unwrap();
-        data
-    }
 
     #[test]
     fn pixels_survive_the_encoding() {
@@ -300,6 +451,20 @@ mod tests {
         let size = r#"{"width": 2, "height": 1}"#;
         assert_eq!(bundle.metadata, [("image/png".to_owned(), size.to_owned())]);
         assert_eq!(Image::png_bytes(image.file().to_vec()), image);
+    }
+
+    #[test]
+    fn scaling_repeats_pixels() {
+        let image = Image::rgb8(2, 1, &[1, 2, 3, 4, 5, 6]).scale(2);
+        let row = [1, 2, 3, 1, 2, 3, 4, 5, 6, 4, 5, 6];
+        assert_eq!(decoded(&image), [row, row].as_flattened());
+        assert_eq!(decoded(&Image::rgba8(1, 1, &[9, 9, 9, 7]).scale(1)), [9, 9, 9, 7]);
+    }
+
+    #[test]
+    #[should_panic(expected = "<png, 2 x 1 pixels> scaled by 0 has 0 pixels")]
+    fn scaling_to_nothing_is_refused() {
+        let _wrong = Image::gray8(2, 1, &[0, 1]).scale(0);
     }
 
     #[test]

@@ -2,25 +2,41 @@
 //! expression is shown. In a plain program, where no notebook listens, displays are printed as
 //! text.
 
+mod animation;
 mod bounded;
+mod chart;
+mod colormap;
 mod evcxr;
+mod frame;
+mod grid;
+mod heatmap;
 mod image;
 mod list;
 mod markup;
+mod paper;
+mod pixels;
 mod progress;
 #[doc(hidden)]
 pub mod result;
 mod table;
+mod timeline;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parcell_link::Publication;
 
+pub use animation::{Animation, Frames, animate};
+pub use chart::{Chart, plot};
+pub use colormap::Colormap;
+pub use grid::{Grid, GridError, Number};
+pub use heatmap::{Heatmap, heatmap};
 pub use image::{Image, Pixels};
 pub use markup::{Html, Json, Latex, Markdown, Svg};
 pub use parcell_link::Bundle;
+pub use pixels::Pixel;
 pub use progress::{Progress, ProgressBar, progress, progress_bar};
 pub use table::{Table, table};
+pub use timeline::{Span, Timeline, timeline};
 
 use crate::link;
 
