@@ -25,6 +25,8 @@ mod crew;
 mod global;
 mod locks;
 mod monitor;
+#[cfg(test)]
+mod nesting_tests;
 mod padded;
 mod panics;
 mod par_for;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rayon::prelude::*;
 
+use super::crew;
 use super::panics::{Failures, fenced};
 use super::pool;
 use super::schedule::{Piece, Queue, Schedule, Source, Table};
@@ -82,12 +83,14 @@ fn on_free_threads(n: usize, part: impl Fn(usize) + Sync) {
 /// a pool looks after broadcasts whenever it waits within rayon, except a cell's, which is busy
 /// with other things while nobody waits for the loop there: hence not from the pool's other
 /// threads. Nor from within a loop: the thread would wait until the others have done everything
-/// else, and begin whatever else there is meanwhile.
+/// else, and begin whatever else there is meanwhile. Nor while a member of the pool is in a wait,
+/// which may be for something that this thread does after the loop.
 fn on_each_thread(threads: usize, part: impl Fn(usize) + Sync) {
-    if INSIDE.get() || pool::current_is_worker() {
-        return on_free_threads(threads, part);
+    let all_come = !INSIDE.get() && !pool::current_is_worker();
+    match all_come.then(crew::AwaitsAll::begin).flatten() {
+        Some(_awaits_all) => _ = rayon::broadcast(|thread| part(thread.index())),
+        None => on_free_threads(threads, part),
     }
-    rayon::broadcast(|thread| part(thread.index()));
 }
 
 thread_local! {
