@@ -37,6 +37,8 @@ pub(super) trait Source: Send + Sync {
 static SOURCES: Mutex<Vec<Arc<dyn Source>>> = Mutex::new(Vec::new());
 /// Members of pools that are blocked in a wait of this library.
 static BLOCKED_MEMBERS: AtomicUsize = AtomicUsize::new(0);
+/// Loops that wait for every member of their pool.
+static AWAIT_ALL: AtomicUsize = AtomicUsize::new(0);
 /// Spares that run a task or are about to look for one.
 static RUNNING_SPARES: AtomicUsize = AtomicUsize::new(0);
 /// Grows whenever a task is started by whoever drains a source.
@@ -184,6 +186,27 @@ pub(super) fn drain_all() -> bool {
     source.inspect(|source| source.drain()).is_some()
 }
 
+/// While this lives a loop waits for every member of its pool: those that wait for something else
+/// look after it now and then.
+pub(super) struct AwaitsAll(());
+
+impl AwaitsAll {
+    /// `None` while a member waits for something: for that it may take until after the loop.
+    pub(super) fn begin() -> Option<AwaitsAll> {
+        if BLOCKED_MEMBERS.load(Ordering::SeqCst) > 0 {
+            return None;
+        }
+        AWAIT_ALL.fetch_add(1, Ordering::SeqCst);
+        Some(AwaitsAll(()))
+    }
+}
+
+impl Drop for AwaitsAll {
+    fn drop(&mut self) {
+        AWAIT_ALL.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 /// A thread that waits; a member is missed by its pool meanwhile.
 pub(super) struct Blocked {
     starts: usize,
@@ -225,9 +248,17 @@ impl Blocked {
             rayon::yield_now();
             return;
         }
+        if AWAIT_ALL.load(Ordering::SeqCst) > 0 {
+            // This member's own jobs only, which is where broadcasts come.
+            Blocked::lend_to_rayon(rayon::yield_local);
+        }
         let work_waits = source_with_work().is_some();
         if nobody_runs() {
-            return if work_waits { call_spare() } else { Blocked::lend_to_rayon() };
+            return if work_waits {
+                call_spare();
+            } else {
+                Blocked::lend_to_rayon(rayon::yield_now);
+            };
         }
         let starts = STARTS.load(Ordering::Relaxed);
         let stale = work_waits && starts == self.starts;
@@ -244,11 +275,11 @@ impl Blocked {
     }
 
     /// The last resort where nothing else runs: what the wait needs may be a plain rayon job in
-    /// the queue of a blocked member.
-    fn lend_to_rayon() {
+    /// the queue of a blocked member. Runs one job at most.
+    fn lend_to_rayon(run_one: fn() -> Option<rayon::Yield>) {
         Blocked::count_out();
         let back = Back;
-        rayon::yield_now();
+        run_one();
         drop(back);
     }
 }

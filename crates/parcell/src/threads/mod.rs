@@ -29,6 +29,8 @@ mod global;
 mod interactive;
 mod locks;
 mod monitor;
+#[cfg(test)]
+mod nesting_tests;
 mod padded;
 mod panics;
 mod par_for;

@@ -209,6 +209,37 @@ fn several_panics_are_told_together_by_index() {
 }
 
 #[test]
+fn panics_in_the_midst_of_long_blocks_are_told_by_index() {
+    in_pools(|_| {
+        const N: usize = 300_000;
+        let bad = [0, 1, 77_777, 77_778, 250_000, N - 1];
+        for schedule in [Schedule::Static, Schedule::Dynamic, Schedule::Guided] {
+            let told = panic_of(|| {
+                par_for(0..N).schedule(schedule).for_each(|i| assert!(!bad.contains(&i)));
+            });
+            let all = bad.map(|i| format!("iteration {i}: assertion failed: !bad.contains(&i)"));
+            assert_eq!(told, format!("6 of {N} iterations panicked: {}", all.join("; ")));
+        }
+    });
+}
+
+#[test]
+fn iterations_beside_panics_run_once() {
+    in_pools(|_| {
+        let mut ran = vec![0_u8; 100_000];
+        let told = panic_of(|| {
+            par_for(&mut ran).for_each(|count| {
+                *count += 1;
+                assert_ne!(std::ptr::from_ref(count).addr() % 4096, 0);
+            });
+        });
+        let panics = told.split(' ').next().and_then(|n| n.parse::<usize>().ok());
+        assert!(panics.is_some_and(|n| (24..=25).contains(&n)), "{told}");
+        assert!(ran.iter().all(|count| *count == 1));
+    });
+}
+
+#[test]
 fn a_loop_in_which_all_panics_ends_early() {
     in_pools(|threads| {
         let count = AtomicUsize::new(0);

@@ -67,13 +67,13 @@ where
         None
     }
 
+    /// The result so far is a local while the items run: it stays in registers.
     #[inline]
-    fn step(&self, state: &mut Option<R>, _position: usize, item: T) {
-        let mapped = (self.map)(item);
-        *state = Some(match state.take() {
-            None => mapped,
-            Some(before) => (self.combine)(before, mapped),
-        });
+    fn steps(&self, state: &mut Option<R>, _first: usize, items: impl Iterator<Item = T>) {
+        let mut results = items.map(&self.map);
+        if let Some(result) = state.take().or_else(|| results.next()) {
+            *state = Some(results.fold(result, &self.combine));
+        }
     }
 
     /// Only one thread combines at a time, outside the lock: the others leave their pieces to it.

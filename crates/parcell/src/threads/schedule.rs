@@ -33,8 +33,9 @@ pub enum Schedule {
     /// The loop waits for every thread of the pool, also for one that is busy with other work, and
     /// an interrupt ends that wait only when it ends the other work. A loop inside another parallel
     /// loop, or on a pool thread whose work nobody waits for, must not: the thread it would wait
-    /// for may be the cell's, which comes back to the pool when it pleases. There the blocks are
-    /// the same, and each goes as a whole to a thread that is free.
+    /// for may be the cell's, which comes back to the pool when it pleases. Nor does one that begins
+    /// while a task on a pool thread waits, say for a channel. There the blocks are the same, and
+    /// each goes as a whole to a thread that is free.
     Static,
     /// Threads that are free take the next chunk. A chunk has `n / (8 × threads)` iterations
     /// unless told otherwise. The default: for iterations whose costs differ somewhat.
