@@ -18,4 +18,8 @@ pub use crate::interrupt::sleep;
 pub use crate::threads::{
     Atomic, Channel, Padded, Schedule, Task, nthreads, par_for, par_for_iter, spawn, sync, threadid,
 };
+pub use crate::threads::{
+    IndexedParallelIteratorExt, ParallelIteratorExt, ParallelMap, ParallelSliceExt,
+    ParallelSliceMutExt,
+};
 pub use crate::{bench, btime, show};

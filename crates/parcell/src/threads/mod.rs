@@ -21,8 +21,11 @@
 mod atomic;
 mod channel;
 mod cores;
+mod counting;
 mod crew;
+mod extrema;
 mod global;
+mod iterators;
 mod locks;
 mod monitor;
 mod padded;
@@ -30,28 +33,38 @@ mod panics;
 mod par_for;
 #[cfg(test)]
 mod par_for_tests;
+mod par_map;
 mod pool;
 mod reduce;
 mod run;
+mod scan;
 mod schedule;
 mod scratch;
+mod slices;
+mod sorted;
 mod space;
 mod sync;
 mod task;
 #[cfg(test)]
 mod task_tests;
+#[cfg(test)]
+mod threadsx_tests;
+mod unique;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
 pub use channel::{Channel, Closed, Items, PutError, TakeError};
 pub use cores::{Cores, available, default_threads};
+pub use iterators::{IndexedParallelIteratorExt, ParallelIteratorExt};
 pub use locks::{Event, Lock, LockGuard, Permit, ReentrantGuard, ReentrantLock, Semaphore};
 pub use padded::Padded;
 pub use par_for::{ParFor, ParForIter, par_for, par_for_iter};
+pub use par_map::{ParMap, ParallelMap};
 pub use pool::{AttachError, Pool, Shortage};
 pub use schedule::Schedule;
 pub use scratch::{PerThread, TaskLocal};
+pub use slices::{ParallelSliceExt, ParallelSliceMutExt};
 pub use space::{Axis, Grid, Integer, Integers, IntoSpace, Space};
 pub use sync::{Scope, SyncError, TaskFailure, sync, try_sync};
 pub use task::{Task, TaskError, errormonitor, spawn, spawn_detached};
