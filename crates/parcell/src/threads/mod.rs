@@ -47,6 +47,7 @@ mod sync;
 mod task;
 #[cfg(test)]
 mod task_tests;
+pub mod threadsx;
 #[cfg(test)]
 mod threadsx_tests;
 mod unique;
