@@ -20,4 +20,8 @@ pub use crate::threads::{
     Atomic, Channel, Padded, Schedule, Task, nthreads, par_for, par_for_iter, spawn,
     spawn_interactive, sync, threadid,
 };
+pub use crate::threads::{
+    IndexedParallelIteratorExt, ParallelIteratorExt, ParallelMap, ParallelSliceExt,
+    ParallelSliceMutExt,
+};
 pub use crate::{bench, btime, show};

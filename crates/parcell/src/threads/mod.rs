@@ -24,9 +24,12 @@
 mod atomic;
 mod channel;
 mod cores;
+mod counting;
 mod crew;
+mod extrema;
 mod global;
 mod interactive;
+mod iterators;
 mod locks;
 mod monitor;
 #[cfg(test)]
@@ -36,17 +39,25 @@ mod panics;
 mod par_for;
 #[cfg(test)]
 mod par_for_tests;
+mod par_map;
 mod pin;
 mod pool;
 mod reduce;
 mod run;
+mod scan;
 mod schedule;
 mod scratch;
+mod slices;
+mod sorted;
 mod space;
 mod sync;
 mod task;
 #[cfg(test)]
 mod task_tests;
+pub mod threadsx;
+#[cfg(test)]
+mod threadsx_tests;
+mod unique;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -54,13 +65,16 @@ pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
 pub use channel::{Channel, Closed, Items, PutError, TakeError};
 pub use cores::{Cores, available, default_threads};
 pub use interactive::{interactive_threads, set_interactive_threads};
+pub use iterators::{IndexedParallelIteratorExt, ParallelIteratorExt};
 pub use locks::{Event, Lock, LockGuard, Permit, ReentrantGuard, ReentrantLock, Semaphore};
 pub use padded::Padded;
 pub use par_for::{ParFor, ParForIter, par_for, par_for_iter};
+pub use par_map::{ParMap, ParallelMap};
 pub use pin::{Pin, placement};
 pub use pool::{AttachError, Pool, Shortage};
 pub use schedule::Schedule;
 pub use scratch::{PerThread, TaskLocal};
+pub use slices::{ParallelSliceExt, ParallelSliceMutExt};
 pub use space::{Axis, Grid, Integer, Integers, IntoSpace, Space};
 pub use sync::{Scope, SyncError, TaskFailure, sync, try_sync};
 pub use task::{Task, TaskError, errormonitor, spawn, spawn_detached, spawn_interactive};
