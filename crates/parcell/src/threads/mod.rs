@@ -20,6 +20,7 @@
 
 mod atomic;
 mod channel;
+mod condition;
 mod cores;
 mod crew;
 mod global;
@@ -42,11 +43,13 @@ mod sync;
 mod task;
 #[cfg(test)]
 mod task_tests;
+mod waits;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
 pub use channel::{Channel, Closed, Items, PutError, TakeError};
+pub use condition::Condition;
 pub use cores::{Cores, available, default_threads};
 pub use locks::{Event, Lock, LockGuard, Permit, ReentrantGuard, ReentrantLock, Semaphore};
 pub use padded::Padded;
@@ -57,6 +60,7 @@ pub use scratch::{PerThread, TaskLocal};
 pub use space::{Axis, Grid, Integer, Integers, IntoSpace, Space};
 pub use sync::{Scope, SyncError, TaskFailure, sync, try_sync};
 pub use task::{Task, TaskError, errormonitor, spawn, spawn_detached};
+pub use waits::{Waited, timedwait, waitall, waitall_failfast, waitany};
 
 pub(crate) use crew::in_task;
 
