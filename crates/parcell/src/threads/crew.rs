@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
-use super::{computes, default_size, interactive, pool};
+use super::{default_size, interactive, nthreads, pool};
 
 /// More threads than this are not started to replace blocked ones.
 const MOST_SPARES: usize = 1000;
@@ -35,8 +35,8 @@ pub(super) trait Source: Send + Sync {
 
 /// All sources that may have work.
 static SOURCES: Mutex<Vec<Arc<dyn Source>>> = Mutex::new(Vec::new());
-/// Members of pools that are blocked in a wait of this library.
-static BLOCKED_MEMBERS: AtomicUsize = AtomicUsize::new(0);
+/// Members of the cells' pool that are blocked in a wait of this library, and members of others.
+static BLOCKED_MEMBERS: [AtomicUsize; 2] = [AtomicUsize::new(0), AtomicUsize::new(0)];
 /// Loops that wait for every member of their pool.
 static AWAIT_ALL: AtomicUsize = AtomicUsize::new(0);
 /// Spares that run a task or are about to look for one.
@@ -186,6 +186,20 @@ pub(super) fn drain_all() -> bool {
     source.inspect(|source| source.drain()).is_some()
 }
 
+/// Those that are counted with this thread if it is a member of a pool.
+fn blocked_members() -> Option<&'static AtomicUsize> {
+    if interactive::is_member() {
+        return None;
+    }
+    rayon::current_thread_index()?;
+    let of_another = !IS_CALLER.get() && !pool::current_is_worker();
+    Some(&BLOCKED_MEMBERS[usize::from(of_another)])
+}
+
+fn all_blocked_members() -> usize {
+    BLOCKED_MEMBERS.iter().map(|blocked| blocked.load(Ordering::SeqCst)).sum()
+}
+
 /// While this lives a loop waits for every member of its pool: those that wait for something else
 /// look after it now and then.
 pub(super) struct AwaitsAll(());
@@ -193,7 +207,7 @@ pub(super) struct AwaitsAll(());
 impl AwaitsAll {
     /// `None` while a member waits for something: for that it may take until after the loop.
     pub(super) fn begin() -> Option<AwaitsAll> {
-        if BLOCKED_MEMBERS.load(Ordering::SeqCst) > 0 {
+        if all_blocked_members() > 0 {
             return None;
         }
         AWAIT_ALL.fetch_add(1, Ordering::SeqCst);
@@ -224,8 +238,8 @@ impl Blocked {
     }
 
     fn count_in() {
-        if computes() {
-            BLOCKED_MEMBERS.fetch_add(1, Ordering::Relaxed);
+        if let Some(blocked) = blocked_members() {
+            blocked.fetch_add(1, Ordering::SeqCst);
         }
         if IS_SPARE.get() {
             RUNNING_SPARES.fetch_sub(1, Ordering::Relaxed);
@@ -233,8 +247,8 @@ impl Blocked {
     }
 
     fn count_out() {
-        if computes() {
-            BLOCKED_MEMBERS.fetch_sub(1, Ordering::Relaxed);
+        if let Some(blocked) = blocked_members() {
+            blocked.fetch_sub(1, Ordering::SeqCst);
         }
         if IS_SPARE.get() {
             RUNNING_SPARES.fetch_add(1, Ordering::Relaxed);
@@ -252,6 +266,9 @@ impl Blocked {
             // This member's own jobs only, which is where broadcasts come.
             Blocked::lend_to_rayon(rayon::yield_local);
         }
+        if spares_may_wait_for_this_pool() {
+            Blocked::lend_to_rayon(rayon::yield_now);
+        }
         let work_waits = source_with_work().is_some();
         if nobody_runs() {
             return if work_waits {
@@ -265,8 +282,7 @@ impl Blocked {
         self.starts = starts;
         self.patience = if stale { self.patience + 1 } else { 0 };
         let spares = locked(&SPARES.state).alive;
-        let missed =
-            BLOCKED_MEMBERS.load(Ordering::Relaxed) > RUNNING_SPARES.load(Ordering::Relaxed);
+        let missed = all_blocked_members() > RUNNING_SPARES.load(Ordering::Relaxed);
         // The more spares there are, the less probable is it that one more will help.
         if missed && self.patience > spares * spares {
             self.patience = 0;
@@ -299,9 +315,19 @@ impl Drop for Back {
     }
 }
 
+/// Whether no member runs, of this thread's pool or else of the cells', and no spare.
 fn nobody_runs() -> bool {
-    BLOCKED_MEMBERS.load(Ordering::Relaxed) >= default_size()
-        && RUNNING_SPARES.load(Ordering::Relaxed) == 0
+    let blocked = blocked_members().unwrap_or(&BLOCKED_MEMBERS[0]);
+    let size = if interactive::is_member() { default_size() } else { nthreads() };
+    blocked.load(Ordering::SeqCst) >= size && RUNNING_SPARES.load(Ordering::Relaxed) == 0
+}
+
+/// Whether this is a member of rayon's global pool, which spares give their loops to and then wait
+/// for, and all its members are blocked.
+fn spares_may_wait_for_this_pool() -> bool {
+    let others = &BLOCKED_MEMBERS[1];
+    blocked_members().is_some_and(|blocked| std::ptr::eq(blocked, others))
+        && others.load(Ordering::SeqCst) >= rayon::current_num_threads()
 }
 
 #[derive(Debug, Default)]

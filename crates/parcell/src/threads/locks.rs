@@ -315,7 +315,7 @@ impl<T> Lock<T> {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => unreachable!("its holder unlocks it first"),
         };
-        LockGuard { value: Some(value), held: &self.held }
+        LockGuard { value: Some(value), lock: self }
     }
 
     /// Whether somebody holds it now. Does not block.
@@ -357,7 +357,14 @@ impl<T: fmt::Debug> fmt::Debug for Lock<T> {
 #[must_use = "the lock is opened as soon as this is dropped"]
 pub struct LockGuard<'a, T> {
     value: Option<MutexGuard<'a, T>>,
-    held: &'a Monitor<bool>,
+    lock: &'a Lock<T>,
+}
+
+impl<'a, T> LockGuard<'a, T> {
+    /// What it has locked.
+    pub(super) fn owner(&self) -> &'a Lock<T> {
+        self.lock
+    }
 }
 
 impl<T> Deref for LockGuard<'_, T> {
@@ -377,7 +384,7 @@ impl<T> DerefMut for LockGuard<'_, T> {
 impl<T> Drop for LockGuard<'_, T> {
     fn drop(&mut self) {
         drop(self.value.take());
-        self.held.change(|held| *held = false);
+        self.lock.held.change(|held| *held = false);
     }
 }
 

@@ -23,6 +23,7 @@
 
 mod atomic;
 mod channel;
+mod condition;
 mod cores;
 mod counting;
 mod crew;
@@ -58,11 +59,13 @@ pub mod threadsx;
 #[cfg(test)]
 mod threadsx_tests;
 mod unique;
+mod waits;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub use atomic::{Atomic, AtomicBits, AtomicNumber, AtomicValue};
 pub use channel::{Channel, Closed, Items, PutError, TakeError};
+pub use condition::Condition;
 pub use cores::{Cores, available, default_threads};
 pub use interactive::{interactive_threads, set_interactive_threads};
 pub use iterators::{IndexedParallelIteratorExt, ParallelIteratorExt};
@@ -78,6 +81,7 @@ pub use slices::{ParallelSliceExt, ParallelSliceMutExt};
 pub use space::{Axis, Grid, Integer, Integers, IntoSpace, Space};
 pub use sync::{Scope, SyncError, TaskFailure, sync, try_sync};
 pub use task::{Task, TaskError, errormonitor, spawn, spawn_detached, spawn_interactive};
+pub use waits::{Waited, timedwait, waitall, waitall_failfast, waitany};
 
 pub(crate) use crew::in_task;
 
@@ -151,11 +155,6 @@ fn default_size() -> usize {
         0 => rayon::current_num_threads(),
         attached => attached,
     }
-}
-
-/// Whether this thread belongs to the pool that computes.
-fn computes() -> bool {
-    rayon::current_thread_index().is_some() && !interactive::is_member()
 }
 
 /// Runs what `rayon::spawn` left to this thread if no other member could: see the

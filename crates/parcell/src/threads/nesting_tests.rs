@@ -35,11 +35,11 @@ type Level = fn(&(dyn Fn(u64) -> u64 + Sync)) -> u64;
 
 fn with_par_for<const SCHEDULE: usize>(part: &(dyn Fn(u64) -> u64 + Sync)) -> u64 {
     let each = par_for(0..PARTS).schedule(SCHEDULES[SCHEDULE]);
-    each.map_reduce(part, |a, b| a + b, 0)
+    each.map_reduce(part, add, 0)
 }
 
 fn with_iterator(part: &(dyn Fn(u64) -> u64 + Sync)) -> u64 {
-    par_for_iter(0..PARTS).map_reduce(part, |a, b| a + b, 0)
+    par_for_iter(0..PARTS).map_reduce(part, add, 0)
 }
 
 fn with_rayon(part: &(dyn Fn(u64) -> u64 + Sync)) -> u64 {
@@ -106,6 +106,24 @@ fn loops_and_tasks_nest_in_spawned_tasks() {
 }
 
 #[test]
+fn iterations_may_wait_for_a_task_that_runs_a_loop_itself() {
+    for n in SIZES {
+        as_cell(n, || {
+            for schedule in SCHEDULES {
+                let sum = || par_for(0..PARTS).map_reduce(|i| with_sync(&|j| i + j), add, 0);
+                let task = spawn(sum);
+                let each = par_for(0..100).schedule(schedule).chunk(1);
+                assert_eq!(each.map_reduce(|_| task.fetch(), add, 0), 100 * sum());
+            }
+        });
+    }
+}
+
+fn add(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+#[test]
 fn a_static_loop_does_not_wait_for_a_member_that_waits_for_what_comes_after_it() {
     for n in SIZES {
         let sum = as_cell(n, || {
@@ -121,7 +139,7 @@ fn a_static_loop_does_not_wait_for_a_member_that_waits_for_what_comes_after_it()
             let tasks: Vec<Task<u64>> = gates.iter().map(begin).collect();
             tasks.iter().for_each(|_| begun.take());
             let each = || par_for(0..100_u64).schedule(Schedule::Static);
-            let sums = (0..20).map(|_| each().map_reduce(|i| i, |a, b| a + b, 0)).sum::<u64>();
+            let sums = (0..20).map(|_| each().map_reduce(|i| i, add, 0)).sum::<u64>();
             gates.iter().for_each(|gate| gate.put(1));
             sums + tasks.iter().map(Task::fetch).sum::<u64>()
         });
@@ -132,8 +150,9 @@ fn a_static_loop_does_not_wait_for_a_member_that_waits_for_what_comes_after_it()
 /// Set for a process that runs the one test that counts its threads.
 const ALONE: &str = "PARCELL_TEST_COUNTS_THREADS";
 
-/// Beside the pool's members there are spares for those that wait for tasks, and for the loops of
-/// tasks on spares rayon's global pool, which is as large as the cells'.
+/// Loops alone begin none. Where tasks are waited for, spares replace those that wait, and their
+/// loops run on rayon's global pool, as large as the cells'. A thread for each of the 7056 leaves,
+/// or for each wait, would be many more.
 #[test]
 fn nests_begin_no_threads_of_their_own() {
     const N: usize = 3;
@@ -157,5 +176,5 @@ fn nests_begin_no_threads_of_their_own() {
     };
     let (loops, with_tasks) = as_cell(N, move || (most_in(&LEVELS[..6]), most_in(&LEVELS)));
     assert_eq!(loops, before + N);
-    assert!(with_tasks <= before + 4 * N, "{before} threads, then {with_tasks}");
+    assert!(with_tasks <= before + 50, "{before} threads, then {with_tasks}");
 }

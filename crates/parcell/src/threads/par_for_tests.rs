@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use rayon::prelude::*;
 
 use super::pool::{POOLS, Pool};
@@ -78,6 +80,31 @@ fn map_reduce_keeps_the_order() {
                     assert_eq!(items.map_reduce(name, join, "start ".to_owned()), serial);
                 }
             }
+        }
+    });
+}
+
+/// Random sizes, schedules and chunks. Concatenation is associative and not commutative: the text
+/// is the serial one only if every item came once and in its place.
+#[test]
+fn map_reduce_is_the_serial_fold_whatever_the_sizes() {
+    in_pools(|threads| {
+        let mut random = StdRng::seed_from_u64(threads as u64);
+        for _ in 0..150 {
+            let below = [3, 40, 3000][random.random_range(0..3)];
+            let n = random.random_range(0..below);
+            let items: Vec<u16> = (0..n).map(|_| random.random()).collect();
+            let schedule = SCHEDULES[random.random_range(0..4)];
+            let chunk = random.random_bool(0.7).then(|| random.random_range(1..=n + 2));
+            let join = |a: String, b: String| a + &b;
+            let serial = items.iter().map(u16::to_string).fold("<".to_owned(), join);
+            let each = par_for(&items).schedule(schedule);
+            let each = chunk.map_or(each.clone(), |chunk| each.chunk(chunk));
+            let parallel = each.map_reduce(u16::to_string, join, "<".to_owned());
+            assert!(parallel == serial, "{n} items, {schedule:?}, {chunk:?}, {threads} threads");
+            let each = par_for_iter(items.iter()).chunk(chunk.unwrap_or(1));
+            let parallel = each.map_reduce(u16::to_string, join, "<".to_owned());
+            assert!(parallel == serial, "{n} items of an iterator, {chunk:?}, {threads} threads");
         }
     });
 }

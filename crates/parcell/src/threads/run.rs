@@ -12,6 +12,7 @@ use super::panics::{Failures, fenced};
 use super::pool;
 use super::schedule::{Piece, Queue, Schedule, Source, Table};
 use super::space::Space;
+use super::sync;
 
 /// What a loop does with its items.
 pub(super) trait Task<Item>: Sync {
@@ -70,11 +71,18 @@ pub(super) fn run_source<Q: Source>(
     failures.raise(taken(), &|position| position.to_string());
 }
 
-/// Calls `part` with 0, 1, … `n - 1`, each on a thread that is free. These are rayon's own jobs:
-/// what no other thread takes up the caller does itself, so loops nest, and never wait for a
-/// thread that is not there.
+/// Calls `part` with 0, 1, … `n - 1`, on threads that are free. These are rayon's own jobs: what no
+/// other thread takes up the caller does itself, so loops nest, and never wait for a thread that is
+/// not there. In a task the caller takes up nothing else while it waits, for which see
+/// [`sync::with_help`]; some parts may then be called for twice.
 fn on_free_threads(n: usize, part: impl Fn(usize) + Sync) {
-    (0..n).into_par_iter().with_max_len(1).for_each(&part);
+    if n == 1 {
+        part(0);
+    } else if crew::in_task() {
+        sync::with_help(n, part);
+    } else {
+        (0..n).into_par_iter().with_max_len(1).for_each(&part);
+    }
 }
 
 /// Calls `part` with each thread's index, on that thread, if all of them can be waited for.

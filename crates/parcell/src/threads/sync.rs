@@ -107,18 +107,40 @@ pub fn try_sync<'env, R, F>(block: F) -> Result<R, SyncError>
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
 {
+    match gather(block) {
+        (_, Outcome::Interrupted(payload)) | (Err(payload), _) => resume_unwind(payload),
+        (Ok(_), Outcome::Failed(error)) => Err(error),
+        (Ok(value), Outcome::Succeeded) => Ok(value),
+    }
+}
+
+/// Calls `work` with 0, 1, … `n - 1`, in turn; meanwhile other threads may do so, too, with some of
+/// these. Blocks until no call is running. `work` must not unwind.
+///
+/// The caller takes up no other work while it waits, unlike in a wait for rayon: what it took up
+/// could wait for a task that some other thread has begun, and that thread likewise for the task
+/// that the caller is in.
+pub(super) fn with_help(n: usize, work: impl Fn(usize) + Sync) {
+    let work = &work;
+    // After an interrupt others do not begin. The caller knows by itself whether to go on.
+    let _ = gather(|scope| {
+        (1..n).for_each(|k| scope.spawn(move || work(k)));
+        (0..n).for_each(work);
+    });
+}
+
+/// Runs the block and waits for the tasks that it spawned.
+fn gather<'env, R, F>(block: F) -> (Result<R, Payload>, Outcome)
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> R,
+{
     let scope = Scope { group: Arc::new(Group::new()), scope: PhantomData, env: PhantomData };
     // Tasks borrow from the caller, whose frame must outlive them.
     let must_wait = AbortOnUnwind;
     let value = catch_unwind(AssertUnwindSafe(|| block(&scope)));
     scope.group.wait_for_all();
     std::mem::forget(must_wait);
-    let outcome = scope.group.outcome();
-    match (value, outcome) {
-        (_, Outcome::Interrupted(payload)) | (Err(payload), _) => resume_unwind(payload),
-        (Ok(_), Outcome::Failed(error)) => Err(error),
-        (Ok(value), Outcome::Succeeded) => Ok(value),
-    }
+    (value, scope.group.outcome())
 }
 
 struct AbortOnUnwind;
@@ -177,10 +199,10 @@ mod erased {
     }
 
     pub(super) fn erase<'scope>(work: Box<dyn FnOnce() + Send + 'scope>) -> Work {
-        // SAFETY: only the lifetime changes. `'scope` contains the whole call of `try_sync`, which
+        // SAFETY: only the lifetime changes. `'scope` contains the whole call of `gather`, which
         // returns only after `wait_for_all` has seen every pushed piece of work called or dropped:
         // `Group::push` counts it before any thread can see it, `Group::drain` counts it as ended
-        // after `call` or `drop` has consumed it, and in between `try_sync` cannot unwind. What
+        // after `call` or `drop` has consumed it, and in between `gather` cannot unwind. What
         // outlives the scope, tokens in rayon's queue, holds the group, whose queue is empty then.
         Work(unsafe {
             std::mem::transmute::<

@@ -3,6 +3,10 @@
 //! A task is taken by a thread of the pool, in the order of spawning, or by the thread that
 //! fetches it if no other has begun it by then: so tasks may wait for tasks, also in a pool of one
 //! thread. A task that blocks keeps its thread; others take over its part of the work.
+//!
+//! A task that calls rayon may, while it waits for rayon there, have an iteration of some other
+//! loop put on top of it. Should that iteration wait for this very task, it cannot end, and is told
+//! so by a panic. The loops of [`par_for`](super::par_for()) take up nothing else in a task.
 
 use std::any::Any;
 use std::fmt;
@@ -18,6 +22,7 @@ use crossbeam_queue::SegQueue;
 use super::crew::{self, Frame, Identity, Source};
 use super::interactive;
 use super::monitor::Monitor;
+use super::waits::{Bell, ring};
 use crate::interrupt::{Interrupted, Seconds};
 use crate::rt;
 
@@ -50,6 +55,8 @@ impl TaskError {
         TaskError::Panicked { message: rt::message_of(payload), place }
     }
 }
+
+const MOVED_OUT: &str = "the result of this task was already moved out";
 
 type Payload = Box<dyn Any + Send>;
 type AtEnd = Box<dyn FnOnce(Option<&TaskError>) + Send>;
@@ -97,6 +104,7 @@ enum Stage<T> {
 struct After {
     wakers: Vec<Waker>,
     calls: Vec<AtEnd>,
+    bells: Vec<Arc<Bell>>,
 }
 
 impl<T> Stage<T> {
@@ -186,9 +194,12 @@ impl<T> Core<T> {
             }
         };
         let mut before = self.stage.change(|stage| std::mem::replace(stage, next));
-        let Some(After { wakers, calls }) = before.after().map(std::mem::take) else { return };
+        let Some(After { wakers, calls, bells }) = before.after().map(std::mem::take) else {
+            return;
+        };
         calls.into_iter().for_each(|call| call(error.as_ref()));
         wakers.into_iter().for_each(Waker::wake);
+        bells.into_iter().for_each(|bell| ring(&bell, error.is_some()));
     }
 
     /// Calls back when the task has ended, at once if it has.
@@ -384,7 +395,7 @@ impl<T: Send> Task<T> {
         self.core.stage.look(|stage| match stage {
             Stage::Done(value) => Ok(value.clone()),
             Stage::Failed { error, .. } => Err(error.clone()),
-            _ => unreachable!("only methods that consume the task move its result out"),
+            _ => panic!("{MOVED_OUT}"),
         })
     }
 
@@ -402,6 +413,29 @@ impl<T: Send> Task<T> {
     pub fn join(self) -> T {
         self.wait_for_end(None);
         self.take_result()
+    }
+
+    /// As [`Task::join`], with the task's panic as an error.
+    ///
+    /// # Errors
+    /// [`TaskError`] if the task panicked or was interrupted.
+    ///
+    /// # Panics
+    /// If the task waits for itself. Unwinds within 0.1 s of an interrupt.
+    ///
+    /// ```
+    /// use parcell::prelude::*;
+    ///
+    /// assert_eq!(spawn(|| vec![1, 2]).try_join(), Ok(vec![1, 2]));
+    /// assert!(spawn(|| panic!("no result")).try_join().is_err());
+    /// ```
+    pub fn try_join(self) -> Result<T, TaskError> {
+        self.wait_for_end(None);
+        let failure = self.core.stage.look(|stage| match stage {
+            Stage::Failed { error, .. } => Some(error.clone()),
+            _ => None,
+        });
+        failure.map_or_else(|| Ok(self.take_result()), Err)
     }
 
     /// Blocks until the task has ended, however it ended; runs it here if nobody has begun it.
@@ -463,6 +497,32 @@ impl<T: Send> Task<T> {
         }
     }
 
+    /// Has the bell rung when the task ends, at once if it has ended.
+    pub(super) fn hang(&self, bell: &Arc<Bell>) {
+        let me = Identity::current();
+        let state = self.core.stage.change(|stage| {
+            if matches!(stage, Stage::Running { by, .. } if by.is_or_carries(me)) {
+                return Err(());
+            }
+            let pending = stage.after().map(|after| after.bells.push(bell.clone())).is_some();
+            Ok((pending, matches!(stage, Stage::Failed { .. })))
+        });
+        match state {
+            Ok((true, _)) => {}
+            Ok((false, failed)) => ring(bell, failed),
+            Err(()) => panic!("the task spawned at {} waits for itself", self.core.place),
+        }
+    }
+
+    /// Undoes [`Task::hang`].
+    pub(super) fn unhang(&self, bell: &Arc<Bell>) {
+        self.core.stage.change(|stage| {
+            if let Some(after) = stage.after() {
+                after.bells.retain(|other| !Arc::ptr_eq(other, bell));
+            }
+        });
+    }
+
     fn take_result(&self) -> T {
         self.result_or_panic(|stage| match std::mem::replace(stage, Stage::Taken) {
             Stage::Done(value) => Some(value),
@@ -480,7 +540,7 @@ impl<T: Send> Task<T> {
         });
         match found {
             Ok(Some(value)) => value,
-            Ok(None) => panic!("the result of this task was already moved out"),
+            Ok(None) => panic!("{MOVED_OUT}"),
             Err(payload) => {
                 // Where the user has interrupted, that is what ends the caller, too.
                 crate::interrupt::check();

@@ -133,6 +133,152 @@ fn an_awaited_task_gives_its_result_or_its_panic() {
 }
 
 #[test]
+fn a_cell_awaits_tasks_also_in_its_own_runtime() {
+    in_pools(|| {
+        let sum = Atomic::new(0);
+        let ended = crate::rt::block_on(async {
+            let tasks: Vec<_> = (0..20).map(|i| spawn(move || i)).collect();
+            for task in tasks {
+                sum.fetch_add(task.await);
+            }
+            Ok(())
+        });
+        assert_eq!((ended.is_ok(), sum.load()), (true, 190));
+    });
+}
+
+#[test]
+fn an_awaited_result_is_gone_and_who_asks_is_told() {
+    in_pools(|| {
+        let mut task = spawn(|| 5);
+        assert_eq!(crate::rt::RUNTIME.block_on(&mut task), 5);
+        let gone = "the result of this task was already moved out";
+        assert_eq!(message(|| task.fetch()), gone);
+        assert_eq!(message(|| task.try_fetch()), gone);
+        assert!(task.is_done() && !task.is_failed());
+        assert_eq!(message(|| task.try_join()), gone);
+    });
+}
+
+#[test]
+fn an_unhandled_failure_is_printed_and_an_interrupt_is_not() {
+    const ALONE: &str = "PARCELL_TEST_PRINTS_FAILURES";
+    let name = "threads::task_tests::an_unhandled_failure_is_printed_and_an_interrupt_is_not";
+    if std::env::var_os(ALONE).is_some() {
+        spawn_detached(|| panic!("nobody looks at this")).wait();
+        let task = errormonitor(spawn(|| Event::new().wait()));
+        interrupt::raise();
+        let _ = catch_unwind(AssertUnwindSafe(|| task.wait()));
+        interrupt::clear();
+        while !task.is_done() {
+            std::thread::yield_now();
+        }
+        return;
+    }
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    let printed = alone.args([name, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
+    let text = String::from_utf8_lossy(&printed.stderr);
+    let told = |line: &&str| line.contains("unhandled failure");
+    let told: Vec<&str> = text.lines().filter(told).collect();
+    assert!(printed.status.success() && told.len() == 1, "{printed:?}");
+    assert!(told[0].contains("the task spawned at ") && told[0].contains("task_tests.rs:"));
+    assert!(told[0].ends_with("panicked: nobody looks at this"), "{}", told[0]);
+}
+
+#[test]
+fn several_tasks_are_waited_for_at_once() {
+    in_pools(|| {
+        let gates: Vec<Channel<bool>> = (0..3).map(|_| Channel::new(1)).collect();
+        let wait_at = |gate: &Channel<bool>| {
+            let gate = gate.clone();
+            spawn(move || assert!(gate.take(), "told to fail"))
+        };
+        let tasks: Vec<Task<()>> = gates.iter().map(wait_at).collect();
+        gates[1].put(true);
+        let waited = waitany(&tasks);
+        assert_eq!((waited.done, waited.failed, waited.remaining), (vec![1], vec![], vec![0, 2]));
+        gates[2].put(false);
+        let waited = waitall_failfast(&tasks);
+        assert_eq!((waited.done, waited.failed, waited.remaining), (vec![1, 2], vec![2], vec![0]));
+        gates[0].put(true);
+        let waited = waitall(&tasks);
+        assert_eq!(
+            (waited.done, waited.failed, waited.remaining),
+            (vec![0, 1, 2], vec![2], vec![])
+        );
+        assert_eq!(waitall_failfast(&tasks[..2]).done, [0, 1]);
+        assert_eq!(waitany(&tasks).done, [0, 1, 2]);
+        assert_eq!(waitany(&tasks[..0]), waitall(&tasks[..0]));
+    });
+}
+
+#[test]
+fn waits_for_several_tasks_see_each_of_many_ends() {
+    in_pools(|| {
+        let mut tasks: Vec<Task<i32>> = (0..200).map(|i| spawn(move || i)).collect();
+        let mut sum = 0;
+        while !tasks.is_empty() {
+            for place in waitany(&tasks).done.into_iter().rev() {
+                sum += tasks.swap_remove(place).join();
+            }
+        }
+        assert_eq!(sum, 19_900);
+    });
+}
+
+#[test]
+fn a_timed_wait_looks_until_the_time_is_over() {
+    in_pools(|| {
+        let mut looks = 0;
+        let third = || {
+            looks += 1;
+            looks == 3
+        };
+        assert!(timedwait(third, 60));
+        assert!(timedwait(|| true, 0) && !timedwait(|| false, 0));
+        assert_eq!(message(|| timedwait(|| panic!("cannot tell"), 1)), "cannot tell");
+    });
+}
+
+#[test]
+fn a_condition_wakes_those_that_wait_in_their_order() {
+    in_pools(|| {
+        let (value, changed) = (Lock::new(0), Condition::new());
+        let (waits, woken) = (Channel::unbounded(), Channel::unbounded());
+        sync(|s| {
+            for i in 0..4 {
+                let (value, changed, waits, woken) = (&value, &changed, &waits, &woken);
+                s.spawn(move || {
+                    let guard = value.lock();
+                    waits.put(i);
+                    let guard = changed.wait(guard);
+                    woken.put((i, *guard));
+                });
+            }
+            let order: Vec<i32> = (0..4).map(|_| waits.take()).collect();
+            *value.lock() = 7;
+            for i in &order[..2] {
+                assert!(changed.notify_one());
+                assert_eq!(woken.take(), (*i, 7));
+            }
+            assert_eq!((changed.notify_all(), changed.notify_all()), (2, 0));
+        });
+        assert_eq!((woken.len(), changed.notify_one()), (2, false));
+    });
+}
+
+#[test]
+fn who_gave_up_waiting_for_a_condition_takes_no_notification() {
+    in_pools(|| {
+        let (value, changed) = (Lock::new(0), Condition::new());
+        let (guard, notified) = changed.wait_within(value.lock(), 0);
+        assert!(!notified && value.is_locked());
+        drop(guard);
+        assert_eq!(changed.notify_all(), 0);
+    });
+}
+
+#[test]
 fn sync_waits_for_all_and_lets_them_borrow() {
     in_pools(|| {
         let mut squares = vec![0; 1000];
@@ -482,7 +628,7 @@ fn tasks_spread_over_the_pool() {
 #[test]
 fn every_wait_ends_soon_after_an_interrupt() {
     let _alone = FLAG_IN_USE.write().unwrap_or_else(PoisonError::into_inner);
-    let waits: [fn(); 9] = [
+    let waits: [fn(); 13] = [
         || Channel::new(1).take(),
         || Channel::new(0).put(1),
         || Event::new().wait(),
@@ -503,6 +649,10 @@ fn every_wait_ends_soon_after_an_interrupt() {
             let task = spawn(|| Event::new().wait());
             let _ = task.wait_within(3600);
         },
+        || _ = waitany(&[spawn(|| Event::new().wait())]),
+        || _ = waitall_failfast(&[spawn(|| Event::new().wait())]),
+        || _ = timedwait(|| false, 3600),
+        || drop(Condition::new().wait(Lock::new(0).lock())),
     ];
     for wait in waits {
         let took = in_pool(2, move || {
