@@ -41,6 +41,34 @@ fn add_one(counter: &Atomic<i32>) {
     counter.fetch_add(1);
 }
 
+/// The prelude's names give way to those that a cell imports by name or defines.
+mod names_of_the_users_own {
+    mod imported {
+        use crate::prelude::*;
+        use std::thread::{sleep, spawn};
+
+        #[test]
+        fn an_import_by_name_wins() {
+            let thread: std::thread::JoinHandle<usize> = spawn(|| [1, 2].par_iter().count());
+            sleep(std::time::Duration::ZERO);
+            assert_eq!(thread.join().unwrap(), 2);
+        }
+    }
+
+    mod defined {
+        use crate::prelude::*;
+
+        fn spawn(n: usize) -> usize {
+            n.max(nthreads().min(n))
+        }
+
+        #[test]
+        fn a_definition_wins() {
+            assert_eq!(spawn(3), 3);
+        }
+    }
+}
+
 #[test]
 fn a_result_can_be_fetched_twice() {
     in_pools(|| {
