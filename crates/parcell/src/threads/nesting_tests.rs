@@ -168,7 +168,10 @@ fn nests_begin_no_threads_of_their_own() {
     let before = threads();
     let most_in = move |levels: &[Level]| {
         let most = Atomic::new(0);
-        let look = |_| most.fetch_max(threads()) as u64 & 0;
+        let look = |leaf| {
+            most.fetch_max(threads());
+            leaf
+        };
         for outer in levels {
             levels.iter().for_each(|inner| _ = outer(&|_| inner(&look)));
         }

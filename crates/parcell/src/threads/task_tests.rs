@@ -41,6 +41,34 @@ fn add_one(counter: &Atomic<i32>) {
     counter.fetch_add(1);
 }
 
+/// The prelude's names give way to those that a cell imports by name or defines.
+mod names_of_the_users_own {
+    mod imported {
+        use crate::prelude::*;
+        use std::thread::{sleep, spawn};
+
+        #[test]
+        fn an_import_by_name_wins() {
+            let thread: std::thread::JoinHandle<usize> = spawn(|| [1, 2].par_iter().count());
+            sleep(std::time::Duration::ZERO);
+            assert_eq!(thread.join().unwrap(), 2);
+        }
+    }
+
+    mod defined {
+        use crate::prelude::*;
+
+        fn spawn(n: usize) -> usize {
+            n.max(nthreads().min(n))
+        }
+
+        #[test]
+        fn a_definition_wins() {
+            assert_eq!(spawn(3), 3);
+        }
+    }
+}
+
 #[test]
 fn a_result_can_be_fetched_twice() {
     in_pools(|| {
@@ -165,15 +193,15 @@ fn an_unhandled_failure_is_printed_and_an_interrupt_is_not() {
     const ALONE: &str = "PARCELL_TEST_PRINTS_FAILURES";
     let name = "threads::task_tests::an_unhandled_failure_is_printed_and_an_interrupt_is_not";
     if std::env::var_os(ALONE).is_some() {
-        spawn_detached(|| panic!("nobody looks at this")).wait();
+        // In a pool of one the task runs within the wait, so it has printed when that ends.
+        in_pool(1, || spawn_detached(|| panic!("nobody looks at this")).wait());
         let task = errormonitor(spawn(|| Event::new().wait()));
         interrupt::raise();
         let _ = catch_unwind(AssertUnwindSafe(|| task.wait()));
-        interrupt::clear();
         while !task.is_done() {
             std::thread::yield_now();
         }
-        return;
+        return interrupt::clear();
     }
     let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
     let printed = alone.args([name, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
