@@ -89,7 +89,7 @@ def test_mistakes_are_told_with_their_numbers(kernel, source):
 @pytest.mark.parametrize("source", ["heatmap((&[1], 2), Colormap::Grey)", "plot([1], [1, 2])"])
 def test_mistakes_are_told_with_their_line(kernel, source):
     result = kernel.run(f"let before = 1;\n{source}")
-    assert f"In[{result.reply['execution_count']}]:2" in result.error_text
+    assert f"[cell {result.reply['execution_count']}, line 2]" in result.error_text
 
 
 def test_pictures_are_saved(kernel, tmp_path):
