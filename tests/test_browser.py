@@ -212,7 +212,9 @@ heatmap(&grid, Colormap::Viridis).title("Waves").x_label("column").y_label("row"
     """let ms = std::time::Duration::from_millis;
 let spans = (0..12).map(|i| Span { lane: i % 3, label: i, start: ms(i / 3 * 9 + i), end: ms(i / 3 * 9 + i + 7) });
 timeline(spans).title("Who ran what when")""",
-    "let ring = |t: i32| Image::from_fn(120, 80, |x, y| f64::from((x as i32 - 60).pow(2) + (y as i32 - 40).pow(2) < t * t));",
+    """fn ring(t: i32) -> Image {
+    Image::from_fn(120, 80, |x, y| f64::from((x as i32 - 60).pow(2) + (y as i32 - 40).pow(2) < t * t))
+}""",
     "animate((0..24).map(ring))",
     "animate((0..24).map(ring)).fps(20).looped(false)",
 ]
@@ -221,7 +223,7 @@ timeline(spans).title("Who ran what when")""",
 def change_theme(page: Page, theme: str):
     """Changes JupyterLab's theme and waits until it is in force."""
     page.evaluate(f"() => jupyterapp.commands.execute('apputils:change-theme', {{theme: '{theme}'}})")
-    page.wait_for_selector(f"body[data-jp-theme-name='{theme}']")
+    page.wait_for_selector(f"body[data-jp-theme-name='{theme}']", state="attached")
 
 
 def test_pictures_in_light_and_dark(page, lab):
@@ -243,7 +245,9 @@ def test_pictures_in_light_and_dark(page, lab):
 def test_players_do_not_disturb_each_other(page, lab):
     new_notebook(page, lab, "players.ipynb", *PICTURES_OF_NUMBERS[4:])
     run_all(page)
-    endless, once = page.locator(".jp-OutputArea-output .jp-RenderedHTML > div").all()
+    players = page.locator(".jp-OutputArea-output div:has(> input[type=range])").locator("..")
+    expect(players).to_have_count(2)
+    endless, once = players.all()
 
     def number(player):
         return player.locator("output")

@@ -82,9 +82,14 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("source", MISTAKES)
-def test_mistakes_are_told_with_their_numbers_and_place(kernel, source):
-    text = kernel.run(source).error_text
-    assert MISTAKES[source] in text
+def test_mistakes_are_told_with_their_numbers(kernel, source):
+    assert MISTAKES[source] in kernel.run(source).error_text
+
+
+@pytest.mark.parametrize("source", ["heatmap((&[1], 2), Colormap::Grey)", "plot([1], [1, 2])"])
+def test_mistakes_are_told_with_their_line(kernel, source):
+    result = kernel.run(f"let before = 1;\n{source}")
+    assert f"[cell {result.reply['execution_count']}, line 2]" in result.error_text
 
 
 def test_pictures_are_saved(kernel, tmp_path):

@@ -414,6 +414,10 @@ impl Chart {
     #[track_caller]
     fn frame(&self) -> Frame {
         let points = || self.series.iter().flat_map(|s| &s.points);
+        assert!(
+            !self.series.is_empty(),
+            "nothing to draw: a chart without series; add one with `line`, `scatter` or `bars`"
+        );
         let finite = || points().filter(|p| p.0.is_finite() && p.1.is_finite());
         assert!(
             finite().next().is_some(),

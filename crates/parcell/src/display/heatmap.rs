@@ -44,7 +44,11 @@ const BAR: f64 = 120.0;
 /// ```
 #[track_caller]
 pub fn heatmap(grid: impl Grid, map: Colormap) -> Heatmap {
-    Heatmap::try_new(grid, map).unwrap_or_else(|e| panic!("{e}"))
+    // A closure would hide where the caller is.
+    match Heatmap::try_new(grid, map) {
+        Ok(heatmap) => heatmap,
+        Err(e) => panic!("{e}"),
+    }
 }
 
 /// A grid of numbers shown as colours. Made by [`heatmap`].
