@@ -15,6 +15,7 @@ peace often enough.
 """
 
 import argparse
+import itertools
 import math
 import os
 import resource
@@ -144,21 +145,22 @@ def measure_row(contenders: dict, row: str, threads: int, scale: float, repeat: 
     return best | {"peace": min(quiet.values()) >= (repeat + 1) // 2}
 
 
-def report_ratios(times: dict) -> list[float]:
-    """Prints times and ratios; the ratios."""
+def print_head():
+    """Prints the head of the table of times."""
     head = ("C", "Rust", "parcell", "ratio", "par_for", "ratio")
-    print(f"{'row':<10}{'threads':>7}" + "".join(f"{word:>11}" for word in head))
-    ratios = []
-    for (row, threads), t in times.items():
-        best = min(t["C"], t["Rust"])
-        columns = [f"{t[name] * 1e3:>8.1f} ms" for name in ("C", "Rust", "parcell")]
-        columns.append(f"{t['parcell'] / best:>11.3f}")
-        if "par_for" in t:
-            columns += [f"{t['par_for'] * 1e3:>8.1f} ms", f"{t['par_for'] / best:>11.3f}"]
-        print(f"{row:<10}{threads:>7}" + "".join(columns) + ("" if t["peace"] else " ~"))
-        ratios.append(t["parcell"] / best)
-    print(f"ratio: to the better of C and Rust (goal: at most {RATIO_GOAL} for parcell)\n")
-    return ratios
+    print(f"{'row':<10}{'threads':>7}" + "".join(f"{word:>11}" for word in head), flush=True)
+
+
+def print_row(row: str, threads: int, t: dict) -> float:
+    """Prints the times of a row and their ratios to the better program; that of parcell."""
+    best = min(t["C"], t["Rust"])
+    columns = [f"{t[name] * 1e3:>8.1f} ms" for name in ("C", "Rust", "parcell")]
+    columns.append(f"{t['parcell'] / best:>11.3f}")
+    if "par_for" in t:
+        columns += [f"{t['par_for'] * 1e3:>8.1f} ms", f"{t['par_for'] / best:>11.3f}"]
+    mark = "" if t["peace"] else " ~"
+    print(f"{row:<10}{threads:>7}" + "".join(columns) + mark, flush=True)
+    return t["parcell"] / best
 
 
 def report_efficiency(times: dict) -> list[float]:
@@ -193,13 +195,15 @@ def main():
             "parcell": Rows(cells),
             "par_for": Rows(cells, "_loop"),
         }
-        times = {
-            (row, team): measure_row(contenders, row, team, options.n_scale, options.repeat)
-            for row in options.rows
-            for team in TEAMS
-        }
+        times, ratios = {}, []
+        print_head()
+        for row, team in itertools.product(options.rows, TEAMS):
+            measured = measure_row(contenders, row, team, options.n_scale, options.repeat)
+            times[row, team] = measured
+            ratios.append(print_row(row, team, measured))
         cells.manager.shutdown_kernel()
-    ratios, shares = report_ratios(times), report_efficiency(times)
+    print(f"ratio: to the better of C and Rust (goal: at most {RATIO_GOAL} for parcell)\n")
+    shares = report_efficiency(times)
     if options.check and (max(ratios) > RATIO_GOAL or min(shares) < EFFICIENCY_GOAL):
         sys.exit("a goal is missed")
 

@@ -112,7 +112,8 @@ fn measure_julia(julia: impl Fn(&mut [u8], usize), n: usize, times: usize) {
 
 fn measure_sort(sort: impl Fn(&mut [f64]), n: usize, times: usize) {
     let values = std::cell::RefCell::new(vec![1.0; n]);
-    let fill = || values.borrow_mut().iter_mut().enumerate().for_each(|(i, v)| *v = random_number(i));
+    let fill =
+        || values.borrow_mut().iter_mut().enumerate().for_each(|(i, v)| *v = random_number(i));
     let (seconds, ()) = shortest(times, fill, || sort(&mut values.borrow_mut()));
     report((seconds, weighed(&values.borrow())));
 }
