@@ -8,6 +8,7 @@ Both run `series/src/slow.rs`, in turns; printed are the shortest times and thei
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,14 +20,15 @@ FORMS = ["slow", "slow_parallel"]
 GOAL = 1.03
 
 
-def build() -> Path:
-    """Builds the program."""
-    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=SERIES, check=True)
+def build(folder: Path, flags: str = "") -> Path:
+    """Builds the program in a folder of the same name."""
+    rustc = os.environ | {"RUSTFLAGS": flags} if flags else None
+    subprocess.run(["cargo", "build", "--release", "--quiet"], cwd=folder, check=True, env=rustc)
     target = subprocess.run(
         ["cargo", "metadata", "--format-version=1", "--no-deps"],
-        cwd=SERIES, check=True, capture_output=True, text=True,
+        cwd=folder, check=True, capture_output=True, text=True,
     ).stdout
-    return Path(json.loads(target)["target_directory"]) / "release" / "series"
+    return Path(json.loads(target)["target_directory"]) / "release" / folder.name
 
 
 def program(binary: Path, form: str, terms: int) -> tuple[float, float]:
@@ -39,9 +41,9 @@ def program(binary: Path, form: str, terms: int) -> tuple[float, float]:
 class Cells:
     """A kernel that knows the functions."""
 
-    def __init__(self):
+    def __init__(self, source: Path):
         self.manager, self.client = start_new_kernel(kernel_name="parcell", startup_timeout=300)
-        self.run((SERIES / "src" / "slow.rs").read_text())
+        self.run(source.read_text())
 
     def run(self, code: str) -> str:
         """What a cell prints."""
@@ -63,7 +65,7 @@ def main():
     parser.add_argument("--terms", type=int, default=100_000_000)
     parser.add_argument("--repeat", type=int, default=7)
     options = parser.parse_args()
-    binary, cells = build(), Cells()
+    binary, cells = build(SERIES), Cells(SERIES / "src" / "slow.rs")
     print(f"{'':<16}{'cell':>10}{'cargo':>10}{'ratio':>8}   ({options.terms:_} terms)")
     for form in FORMS:
         in_cell, in_program = [], []
