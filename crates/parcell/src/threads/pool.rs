@@ -274,6 +274,7 @@ mod tests {
     #[test]
     fn a_hundred_resizes_leave_no_thread_behind() {
         let _alone = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+        await_end_of_members();
         for round in 0..100 {
             on_fresh_thread(move || {
                 let n = 1 + round % 5;

@@ -51,37 +51,38 @@ pub(super) fn run_space<S: Space>(
     let threads = rayon::current_num_threads();
     if schedule == Schedule::Static {
         let table = Table::new(items, chunk, threads);
-        on_each_thread(threads, |k| take_part(&table.hand(k), task, &failures));
+        on_each_thread(threads, &|k| take_part(&table.hand(k), task, &failures));
     } else {
         let queue = Queue::new(items, schedule, chunk, threads);
-        on_free_threads(threads.min(total), |_| take_part(&queue, task, &failures));
+        on_free_threads(threads.min(total), &|_| take_part(&queue, task, &failures));
     }
     failures.raise(total, &names);
 }
 
 /// As [`run_space`], from a source that ends when it pleases.
-pub(super) fn run_source<Q: Source>(
-    source: &Q,
+pub(super) fn run_source<S: Space>(
+    source: &dyn Source<Items = S>,
     taken: impl Fn() -> usize,
-    task: &impl Task<<Q::Items as Iterator>::Item>,
+    task: &impl Task<S::Item>,
 ) {
     crate::interrupt::check();
     let failures = Failures::new();
-    on_free_threads(rayon::current_num_threads(), |_| take_part(source, task, &failures));
+    on_free_threads(rayon::current_num_threads(), &|_| take_part(source, task, &failures));
     failures.raise(taken(), &|position| position.to_string());
 }
 
 /// Calls `part` with 0, 1, … `n - 1`, on threads that are free. These are rayon's own jobs: what no
 /// other thread takes up the caller does itself, so loops nest, and never wait for a thread that is
 /// not there. In a task the caller takes up nothing else while it waits, for which see
-/// [`sync::with_help`]; some parts may then be called for twice.
-fn on_free_threads(n: usize, part: impl Fn(usize) + Sync) {
+/// [`sync::with_help`]; some parts may then be called for twice. Not generic, like what follows, so
+/// that it is compiled once and not in every cell.
+fn on_free_threads(n: usize, part: &(dyn Fn(usize) + Sync)) {
     if n == 1 {
         part(0);
     } else if crew::in_task() {
         sync::with_help(n, part);
     } else {
-        (0..n).into_par_iter().with_max_len(1).for_each(&part);
+        (0..n).into_par_iter().with_max_len(1).for_each(part);
     }
 }
 
@@ -93,7 +94,7 @@ fn on_free_threads(n: usize, part: impl Fn(usize) + Sync) {
 /// threads. Nor from within a loop: the thread would wait until the others have done everything
 /// else, and begin whatever else there is meanwhile. Nor while a member of the pool is in a wait,
 /// which may be for something that this thread does after the loop.
-fn on_each_thread(threads: usize, part: impl Fn(usize) + Sync) {
+fn on_each_thread(threads: usize, part: &(dyn Fn(usize) + Sync)) {
     let all_come = !INSIDE.get() && !pool::current_is_worker();
     match all_come.then(crew::AwaitsAll::begin).flatten() {
         Some(_awaits_all) => _ = rayon::broadcast(|thread| part(thread.index())),
@@ -107,15 +108,16 @@ thread_local! {
 }
 
 /// Claims and runs pieces until there are none. Does not unwind.
-fn take_part<Q: Source, T>(source: &Q, task: &T, failures: &Failures)
-where
-    T: Task<<Q::Items as Iterator>::Item>,
-{
+fn take_part<S: Space>(
+    source: &dyn Source<Items = S>,
+    task: &impl Task<S::Item>,
+    failures: &Failures,
+) {
     let outside = INSIDE.replace(true);
     fenced(failures, || {
         let mut pace = Pace::new();
         while !failures.ended()
-            && let Some(piece) = source.claim(|| task.limit())
+            && let Some(piece) = source.claim(&|| task.limit())
         {
             run_piece(piece, task, failures, &mut pace);
         }

@@ -62,7 +62,7 @@ pub(super) trait Source: Sync {
     type Items: Space;
 
     /// The next piece; `None` when none is left that begins before `limit`. Pieces come in order.
-    fn claim(&self, limit: impl Fn() -> usize) -> Option<Piece<Self::Items>>;
+    fn claim(&self, limit: &dyn Fn() -> usize) -> Option<Piece<Self::Items>>;
 }
 
 /// What the threads that are free take pieces from. A lock per piece.
@@ -98,7 +98,7 @@ impl<S: Space> Queue<S> {
 impl<S: Space> Source for Queue<S> {
     type Items = S;
 
-    fn claim(&self, limit: impl Fn() -> usize) -> Option<Piece<S>> {
+    fn claim(&self, limit: &dyn Fn() -> usize) -> Option<Piece<S>> {
         let mut rest = self.rest.lock().unwrap_or_else(PoisonError::into_inner);
         let left = rest.items.remaining();
         if left == 0 || rest.first >= limit() {
@@ -152,7 +152,7 @@ impl<S: Space> Table<S> {
 impl<S: Space> Source for Hand<'_, S> {
     type Items = S;
 
-    fn claim(&self, limit: impl Fn() -> usize) -> Option<Piece<S>> {
+    fn claim(&self, limit: &dyn Fn() -> usize) -> Option<Piece<S>> {
         let mut deal = self.table.0.lock().unwrap_or_else(PoisonError::into_inner);
         while deal.hands[self.thread].is_empty() && deal.rest.items.remaining() > 0 {
             deal.deal();
@@ -200,7 +200,7 @@ impl<I> Tap<I> {
 impl<I: Iterator<Item: Send> + Send> Source for Tap<I> {
     type Items = std::vec::IntoIter<I::Item>;
 
-    fn claim(&self, limit: impl Fn() -> usize) -> Option<Piece<Self::Items>> {
+    fn claim(&self, limit: &dyn Fn() -> usize) -> Option<Piece<Self::Items>> {
         // An iterator that panicked is not asked again.
         let mut tap = self.items.lock().ok()?;
         if tap.0 >= limit() {
@@ -233,7 +233,7 @@ mod tests {
     use crate::threads::IntoSpace;
 
     fn sizes(source: &impl Source) -> Vec<usize> {
-        let claims = std::iter::from_fn(|| source.claim(|| usize::MAX));
+        let claims = std::iter::from_fn(|| source.claim(&|| usize::MAX));
         claims.map(|piece| piece.items.remaining()).collect()
     }
 
@@ -263,7 +263,7 @@ mod tests {
             // The last thread comes first: what it passes by stays for the others.
             let hands = [2, 1, 0].map(|thread| table.hand(thread));
             let pieces = hands.map(|hand| {
-                let claims = std::iter::from_fn(|| hand.claim(|| usize::MAX));
+                let claims = std::iter::from_fn(|| hand.claim(&|| usize::MAX));
                 claims.map(|piece| piece.items.collect()).collect()
             });
             pieces.into_iter().rev().collect()
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn a_tap_counts_what_it_gives() {
         let tap = Tap::new("abcde".chars().filter(|c| *c != 'c'), 3);
-        let firsts: Vec<_> = std::iter::from_fn(|| tap.claim(|| usize::MAX))
+        let firsts: Vec<_> = std::iter::from_fn(|| tap.claim(&|| usize::MAX))
             .map(|piece| (piece.first, piece.items.collect::<String>()))
             .collect();
         assert_eq!(firsts, [(0, "abd".to_owned()), (3, "e".to_owned())]);
