@@ -21,26 +21,60 @@ struct Line<R> {
     /// What all pieces up to `end` came to; `None` while a thread combines it with the next.
     result: Option<R>,
     end: usize,
-    /// Pieces that some piece before them is missing for: first, end and result.
-    waiting: BTreeMap<usize, (usize, R)>,
+    /// Pieces that some piece before them is missing for: ends and results. Where the pieces lie
+    /// here is known by their starts, in a table that is not generic: cells need not compile it.
+    waiting: Vec<Option<(usize, R)>>,
+    places: Places,
+}
+
+/// Where pieces wait, by their starts, and places that became free.
+#[derive(Debug, Default)]
+struct Places {
+    by_start: BTreeMap<usize, usize>,
+    free: Vec<usize>,
+}
+
+impl Places {
+    /// A place for the piece that starts there, of which `used` are in use or free.
+    #[inline(never)]
+    fn assign(&mut self, start: usize, used: usize) -> usize {
+        let place = self.free.pop().unwrap_or(used);
+        self.by_start.insert(start, place);
+        place
+    }
+
+    /// Where the piece waits that starts there; the place becomes free.
+    #[inline(never)]
+    fn vacate(&mut self, start: usize) -> Option<usize> {
+        let place = self.by_start.remove(&start)?;
+        self.free.push(place);
+        Some(place)
+    }
 }
 
 impl<R> Line<R> {
+    fn add(&mut self, piece: Range<usize>, result: R) {
+        let place = self.places.assign(piece.start, self.waiting.len());
+        if place == self.waiting.len() {
+            self.waiting.push(None);
+        }
+        self.waiting[place] = Some((piece.end, result));
+    }
+
     /// The result and the piece that follows it, if both are here.
     fn take_next(&mut self) -> Option<(R, R)> {
-        let result = self.result.take()?;
-        let Some((end, next)) = self.waiting.remove(&self.end) else {
-            self.result = Some(result);
-            return None;
-        };
+        self.result.as_ref()?;
+        let place = self.places.vacate(self.end)?;
+        let (end, next) = self.waiting[place].take()?;
         self.end = end;
-        Some((result, next))
+        Some((self.result.take()?, next))
     }
 }
 
 impl<F, O, R> MapReduce<F, O, R> {
     pub(super) fn new(map: F, combine: O, init: R) -> MapReduce<F, O, R> {
-        let line = Line { result: Some(init), end: 0, waiting: BTreeMap::new() };
+        let (waiting, places) = (Vec::new(), Places::default());
+        let line = Line { result: Some(init), end: 0, waiting, places };
         MapReduce { map, combine, line: Mutex::new(line) }
     }
 
@@ -80,7 +114,7 @@ where
     fn end(&self, piece: Range<usize>, state: Option<R>) {
         let Some(result) = state else { return };
         let mut line = self.line();
-        line.waiting.insert(piece.start, (piece.end, result));
+        line.add(piece, result);
         while let Some((before, next)) = line.take_next() {
             drop(line);
             let both = (self.combine)(before, next);
