@@ -43,6 +43,14 @@ fn changed_by_all(variable: &str, text: &str) -> String {
          `{variable}`: two threads would do so at once, a data race, and one of the changes would \
          be lost"
     );
+    if text.contains(&format!("{variable}[[")) {
+        return format!(
+            "{why}. If each iteration changes a row or an element of its own, give it that:\n  \
+             by row      {variable}.axis_iter_mut(ndarray::Axis(0)).into_par_iter().enumerate()\
+             .for_each(|(i, mut row)| …)\n  \
+             by element  ndarray::Zip::indexed(&mut {variable}).par_for_each(|(i, j), x| *x = …)"
+        );
+    }
     if text.contains(&format!("{variable}[")) {
         return format!(
             "{why}. If each iteration changes an element of its own, give it that element:\n  \
@@ -103,5 +111,15 @@ mod tests {
         assert_eq!(advice_for("E0594", assigns, "call(|| n += 1);"), None);
         assert!(advice_for("E0594", assigns, "par_for(0..9).for_each(|_| n += 1);").is_some());
         assert_eq!(advice_for("E0277", "the trait bound `T: Copy` is not met", "rayon"), None);
+    }
+
+    #[test]
+    fn arrays_of_two_dimensions_are_cut_otherwise_than_lists() {
+        let borrows =
+            "cannot borrow `a` as mutable, as it is a captured variable in a `Fn` closure";
+        let told = |text| advice_for("E0596", borrows, text).unwrap();
+        assert!(told("par_for(0..9).for_each(|i| a[i] = i);").contains("par_for(&mut a)"));
+        let array = told("par_for((9, 9)).for_each(|(i, j)| a[[i, j]] = i);");
+        assert!(array.contains("Zip::indexed(&mut a)") && !array.contains("par_for(&mut a)"));
     }
 }

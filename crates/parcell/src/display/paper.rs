@@ -197,7 +197,10 @@ impl Axis {
 }
 
 fn linear(low: f64, high: f64, hint: impl KeyPointHint) -> Vec<f64> {
-    RangedCoordf64::from(low..high).key_points(hint)
+    let points = RangedCoordf64::from(low..high).key_points(hint);
+    // They are counted up from the lowest; what rounding leaves where zero should be is no number.
+    let nothing = 1e-9 * (high - low);
+    points.into_iter().map(|x| if x.abs() < nothing { 0.0 } else { x }).collect()
 }
 
 impl Ranged for Axis {
@@ -282,6 +285,8 @@ mod tests {
         let axis = |from, to, scale| Axis { from, to, scale }.labels(6);
         assert_eq!(axis(0.0, 1.0, Scale::Linear), ["0", "0.2", "0.4", "0.6", "0.8", "1"]);
         assert_eq!(axis(2.5, -0.5, Scale::Whole), ["0", "1", "2"]);
+        let fifths = Axis { from: -1.2, to: 1.2, scale: Scale::Linear }.labels(14);
+        assert_eq!(fifths[3..7], ["-0.4", "-0.2", "0", "0.2"]);
         assert_eq!(
             axis(1.0, 1e6, Scale::Log),
             ["1", "10", "100", "1000", "10000", "100000", "1000000"]
