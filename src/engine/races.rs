@@ -26,6 +26,11 @@ pub(super) fn advice(error: &Complaint, text: &str) -> Option<String> {
             "a task that was spawned may still use `{variable}`: use it here after `sync` has \
              returned, which waits for all of its tasks"
         )),
+        "E0373" if text.contains("sync(") => Some(
+            "a task may outlive what it borrows here: declare that before `sync`, which waits for \
+             its tasks, or let the task own it (`move`)"
+                .to_owned(),
+        ),
         "E0373" if spawns => Some(
             "a task may run longer than the statement that spawns it, so it cannot borrow. Within \
              `sync(|s| { s.spawn(|| …); })` it can: `sync` returns when all of its tasks have ended"
@@ -46,7 +51,7 @@ fn changed_by_all(variable: &str, text: &str) -> String {
     if text.contains(&format!("{variable}[[")) {
         return format!(
             "{why}. If each iteration changes a row or an element of its own, give it that:\n  \
-             by row      {variable}.axis_iter_mut(ndarray::Axis(0)).into_par_iter().enumerate()\
+             by row      par_for({variable}.outer_iter_mut()).enumerate()\
              .for_each(|(i, mut row)| …)\n  \
              by element  ndarray::Zip::indexed(&mut {variable}).par_for_each(|(i, j), x| *x = …)"
         );
@@ -55,7 +60,7 @@ fn changed_by_all(variable: &str, text: &str) -> String {
         return format!(
             "{why}. If each iteration changes an element of its own, give it that element:\n  \
              by element  par_for(&mut {variable}).for_each(|x| *x = …)\n  \
-             with index  {variable}.par_iter_mut().enumerate().for_each(|(i, x)| *x = …)"
+             with index  par_for(&mut {variable}).enumerate().for_each(|(i, x)| *x = …)"
         );
     }
     if text.contains(&format!("{variable}.push(")) {

@@ -175,13 +175,13 @@ impl Chart {
     /// show(&Chart::new().bars("time / ms", versions, [410, 105, 101]));
     /// ```
     #[track_caller]
-    pub fn bars<N: Into<String>, Y: Number>(
+    pub fn bars<N: fmt::Display, Y: Number>(
         self,
         label: impl Into<String>,
         names: impl IntoIterator<Item = N>,
         values: impl IntoIterator<Item = Y>,
     ) -> Chart {
-        let names = names.into_iter().map(Into::into).collect();
+        let names = names.into_iter().map(|name| name.to_string()).collect();
         self.with_bars(label.into(), names, numbers(values))
     }
 

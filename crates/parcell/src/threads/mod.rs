@@ -31,6 +31,7 @@ mod extrema;
 mod global;
 mod interactive;
 mod iterators;
+mod lanes;
 mod locks;
 mod monitor;
 #[cfg(test)]
@@ -69,6 +70,7 @@ pub use condition::Condition;
 pub use cores::{Cores, available, default_threads};
 pub use interactive::{interactive_threads, set_interactive_threads};
 pub use iterators::{IndexedParallelIteratorExt, ParallelIteratorExt};
+pub use lanes::{Enumerated, Lanes};
 pub use locks::{Event, Lock, LockGuard, Permit, ReentrantGuard, ReentrantLock, Semaphore};
 pub use padded::Padded;
 pub use par_for::{ParFor, ParForIter, par_for, par_for_iter};

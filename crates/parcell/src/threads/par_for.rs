@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::lanes::Enumerated;
 use super::reduce::MapReduce;
 use super::run::{Task, run_source, run_space};
 use super::schedule::{Schedule, Tap};
 use super::space::{IntoSpace, Space};
 
-/// A parallel loop over a range of any integers, a slice (shared or mutable), or a grid of two
-/// counts or ranges. Nothing runs before one of the [methods](ParFor) that say what to do.
+/// A parallel loop over a range of any integers, a slice (shared or mutable), a grid of two counts
+/// or ranges, or ndarray's `outer_iter_mut()`, `axis_iter(Axis(1))` and the like. Nothing runs before one of the [methods](ParFor) that say what to do.
 ///
 /// The loop runs on the rayon pool of the calling thread and blocks until all iterations are
 /// done, helping meanwhile. It may stand within other parallel loops, rayon's included, and
@@ -125,8 +126,30 @@ impl<S: Space> ParFor<S> {
     ///
     /// par_for(0..100).schedule(Schedule::Dynamic).chunk(10).for_each(|_| ());
     /// ```
+    #[track_caller]
     pub fn chunk(self, n: usize) -> ParFor<S> {
         ParFor { chunk: Some(at_least_one(n)), ..self }
+    }
+}
+
+impl<S: Space> ParFor<S> {
+    /// Gives each iteration its item's position, from 0, beside the item.
+    ///
+    /// ```
+    /// use parcell::ndarray::Array2;
+    /// use parcell::prelude::*;
+    ///
+    /// let mut squares = vec![0; 10];
+    /// par_for(&mut squares).enumerate().for_each(|(i, x)| *x = i * i);
+    /// assert_eq!(squares[9], 81);
+    ///
+    /// let mut table = Array2::zeros((3, 4));
+    /// par_for(table.outer_iter_mut()).enumerate().for_each(|(i, mut row)| row.fill(i));
+    /// assert_eq!(table[[2, 3]], 2);
+    /// ```
+    pub fn enumerate(self) -> ParFor<Enumerated<S>> {
+        let ParFor { items, schedule, chunk } = self;
+        ParFor { items: Enumerated::new(items), schedule, chunk }
     }
 }
 
@@ -143,11 +166,13 @@ impl<I> ParForIter<I> {
     /// let sum = par_for_iter(odd).chunk(8).map_reduce(|n| n, |a, b| a + b, 0);
     /// assert_eq!(sum, 2500);
     /// ```
+    #[track_caller]
     pub fn chunk(self, n: usize) -> ParForIter<I> {
         ParForIter { chunk: at_least_one(n), ..self }
     }
 }
 
+#[track_caller]
 fn at_least_one(n: usize) -> usize {
     assert!(n > 0, "a chunk has at least 1 iteration, 0 were asked for");
     n

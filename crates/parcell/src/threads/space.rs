@@ -22,7 +22,7 @@ pub trait Space: Iterator + Send {
 }
 
 /// What [`par_for`](super::par_for()) accepts: ranges of integers, references to slices, arrays
-/// and vectors, and pairs of counts or ranges.
+/// and vectors, pairs of counts or ranges, and the iterators of ndarray along an axis.
 ///
 /// ```
 /// use parcell::prelude::*;
