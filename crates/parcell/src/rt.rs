@@ -179,8 +179,13 @@ pub(crate) fn on_panic(info: &PanicHookInfo<'_>) {
     eprintln!("thread '{name}' panicked at {}:\n{}", place_of(&panic), panic.message);
 }
 
-/// Columns are those of the generated line; only the kernel could translate them.
 fn place_of(Panic { file, line, .. }: &Panic) -> String {
+    place_in_words(file, *line)
+}
+
+/// A place of the source as errors name it. Columns are those of the generated line; only the kernel
+/// could translate them.
+pub(crate) fn place_in_words(file: &str, line: u32) -> String {
     match file.rsplit_once("In[") {
         Some((_, cell)) => format!("[cell {}, line {line}]", cell.replacen(']', "", 1)),
         None => format!("{file}:{line}"),

@@ -210,7 +210,8 @@ impl Chart {
             x_count.max(y_count) <= POINTS,
             "series {label:?} has more than {POINTS} points: draw only some of them"
         );
-        assert!(x_count == y_count, "series {label:?}: {x_count} xs, but {y_count} ys");
+        let series = if label.is_empty() { String::new() } else { format!("series {label:?}: ") };
+        assert!(x_count == y_count, "{series}{x_count} xs, but {y_count} ys");
         self.series.push(Series { kind, label, points: xs.into_iter().zip(ys).collect() });
         self.check_logarithms();
         self

@@ -35,25 +35,31 @@ pub enum TaskError {
     Panicked {
         /// What it panicked with.
         message: String,
-        /// Where it was spawned, as `file:line:column`.
+        /// Where it was spawned: `[cell 3, line 1]`, or `file:line`.
         place: String,
     },
     /// An interrupt ended the task.
     #[error("the task spawned at {place} was interrupted")]
     Interrupted {
-        /// Where it was spawned, as `file:line:column`.
+        /// Where it was spawned: `[cell 3, line 1]`, or `file:line`.
         place: String,
     },
 }
 
 impl TaskError {
     pub(super) fn new(payload: &(dyn Any + Send), place: &Location<'_>) -> TaskError {
-        let place = place.to_string();
+        let place = rt::place_in_words(place.file(), place.line());
         if payload.is::<Interrupted>() {
             return TaskError::Interrupted { place };
         }
         TaskError::Panicked { message: rt::message_of(payload), place }
     }
+}
+
+#[cold]
+fn waits_for_itself(place: &Location<'_>) -> ! {
+    let place = rt::place_in_words(place.file(), place.line());
+    panic!("the task spawned at {place} waits for itself")
 }
 
 const MOVED_OUT: &str = "the result of this task was already moved out";
@@ -492,7 +498,7 @@ impl<T: Send> Task<T> {
         crate::interrupt::check();
         match end {
             Some(Ok(())) => true,
-            Some(Err(place)) => panic!("the task spawned at {place} waits for itself"),
+            Some(Err(place)) => waits_for_itself(place),
             None => false,
         }
     }
@@ -510,7 +516,7 @@ impl<T: Send> Task<T> {
         match state {
             Ok((true, _)) => {}
             Ok((false, failed)) => ring(bell, failed),
-            Err(()) => panic!("the task spawned at {} waits for itself", self.core.place),
+            Err(()) => waits_for_itself(self.core.place),
         }
     }
 
@@ -632,6 +638,7 @@ impl<T> fmt::Debug for Task<T> {
             Stage::Done(_) | Stage::Taken => "done",
             Stage::Failed { .. } => "failed",
         });
-        write!(f, "Task({stage}, spawned at {})", self.core.place)
+        let place = rt::place_in_words(self.core.place.file(), self.core.place.line());
+        write!(f, "Task({stage}, spawned at {place})")
     }
 }
