@@ -1,6 +1,7 @@
 """JupyterLab in a real browser, as a person at a workshop meets it. Screenshots stay in
 `tests/screenshots` to be looked at."""
 
+import json
 import os
 import re
 import shutil
@@ -39,9 +40,10 @@ class Lab:
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory) -> Iterator[Lab]:
-    """A JupyterLab on a copy of notebook 02."""
+    """A JupyterLab on a copy of the notebooks."""
     folder = tmp_path_factory.mktemp("lab")
-    shutil.copy(ROOT / "notebooks" / "02-threads-slow-series.ipynb", folder)
+    for name in NOTEBOOKS:
+        shutil.copy(ROOT / "notebooks" / name, folder)
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0",
         "--IdentityProvider.token=", "--expose-app-in-browser", f"--ServerApp.root_dir={folder}",
@@ -124,27 +126,22 @@ def run_all(page: Page) -> list[list[str]]:
     return page.evaluate(f"() => {cells}.map(c => c.outputs.toJSON().map(o => o.output_type))")
 
 
-PLACES = {
-    "race": "A race that does not compile",
-    "times": "All versions beside each other",
-    "schedules": "Schedules",
-    "scaling": "Does it scale?",
-}
+NOTEBOOKS = sorted(path.name for path in (ROOT / "notebooks").glob("*.ipynb"))
 
 
-def test_notebook_02_runs_from_top_to_bottom(page, lab):
-    open_notebook(page, lab, "02-threads-slow-series.ipynb")
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_a_notebook_runs_from_top_to_bottom(page, lab, name):
+    cells = json.loads((ROOT / "notebooks" / name).read_text())["cells"]
+    meant_to_fail = sum("raises-exception" in c["metadata"].get("tags", []) for c in cells)
+    open_notebook(page, lab, name)
     menu(page, "Edit", "Clear Outputs of All Cells")
     outputs = run_all(page)
-    # The two races are the only errors.
-    assert sum(types.count("error") for types in outputs) == 2
-    page.screenshot(path=PICTURES / "notebook-02.png")
-    for name, heading in PLACES.items():
-        page.get_by_role("heading", name=heading).scroll_into_view_if_needed()
-        page.mouse.move(700, 500)
-        page.mouse.wheel(0, 350)
-        page.wait_for_timeout(500)  # for the picture to settle; nothing is asserted on it
-        page.screenshot(path=PICTURES / f"notebook-02-{name}.png")
+    assert sum(types.count("error") for types in outputs) == meant_to_fail
+    # As tall as the browser can: JupyterLab draws what is in view only.
+    page.set_viewport_size({"width": 1280, "height": 16_000})
+    page.get_by_role("heading", level=1).first.scroll_into_view_if_needed()
+    page.wait_for_timeout(1000)  # for the pictures to settle; nothing is asserted on them
+    page.screenshot(path=PICTURES / name.replace(".ipynb", ".png"))
 
 
 def test_rust_is_highlighted(page, lab):
