@@ -8,6 +8,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Patch, Renderer, Snippet};
 
 use super::generate::{Purpose, Written};
 use super::items::Source;
+use super::numbers;
 use super::parse::Binding;
 use super::races;
 use super::rustc::{Complaint, Span};
@@ -139,7 +140,7 @@ fn classify(text: &str) -> Found {
 }
 
 /// The failure that the user sees of the cell `own`. `hints` are appended as help to messages that
-/// name a key.
+/// do not know a key.
 pub(super) fn failure(
     errors: &[Complaint],
     written: &Written,
@@ -161,8 +162,9 @@ pub(super) fn failure(
             text += &help(hint);
         }
         text += &race_advice(error, written).map(|advice| help(&advice)).unwrap_or_default();
+        text += &numbers::advice(error).map(help).unwrap_or_default();
         for (name, hint) in hints {
-            if error.message.contains(&format!("`{name}`")) {
+            if unknown_name(error) == Some(name) {
                 text += &help(hint);
             }
         }
@@ -270,7 +272,8 @@ fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
     for snippet in snippets(&error.spans, written) {
         group = group.element(snippet);
     }
-    for child in error.children.iter().filter(|c| suggestion(c, written).is_none()) {
+    let told = |c: &&Complaint| !is_about_files(&c.message) && suggestion(c, written).is_none();
+    for child in error.children.iter().filter(told) {
         let level = if child.level == "help" { Level::HELP } else { Level::NOTE };
         // What should be inserted into a generated line cannot be shown in its place.
         let text = match child.spans.iter().find_map(|s| s.suggested_replacement.as_deref()) {
@@ -283,6 +286,11 @@ fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
         }
     }
     group
+}
+
+/// Words for those who call rustc themselves: that it wrote a long type into a file.
+fn is_about_files(message: &str) -> bool {
+    message.contains("has been written to '") || message.starts_with("consider using `--verbose`")
 }
 
 /// One snippet for each cell that the spans touch.

@@ -19,6 +19,7 @@ mod items;
 mod linker;
 mod local;
 mod macros;
+mod numbers;
 mod outcome;
 mod parse;
 mod races;
