@@ -131,6 +131,15 @@ def test_an_interrupt_of_a_running_compiler_ends_the_cell(kernel):
     assert kernel.ok("1 + 1").result == "2"
 
 
+def test_an_interrupt_that_comes_as_soon_as_a_cell_is_taken_up_is_not_lost(kernel):
+    for n in range(10):
+        request = kernel.send(f"sleep({60 + n});")
+        kernel.until(request, lambda m: m["msg_type"] == "execute_input")
+        kernel.interrupt()
+        assert kernel.result(request, timeout=20).error["ename"] == "Interrupted"
+    assert kernel.ok("1 + 1").result == "2"
+
+
 def test_an_interrupt_while_nothing_runs_harms_nothing(kernel):
     kernel.ok("let kept = 6;")
     for _ in range(3):

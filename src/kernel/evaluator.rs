@@ -21,6 +21,8 @@ pub(super) trait Evaluator {
 
 /// What other threads may ask while a cell runs.
 pub(super) trait Handle: Clone + Send + 'static {
+    /// Says that a cell is about to run: interrupts are meant for it from now on. Never blocks.
+    fn begin_cell(&self);
     /// Interrupts the running cell. Never blocks.
     fn interrupt(&self);
     /// Says which cell will run after the present one, if one waits. Never blocks.
@@ -55,6 +57,10 @@ impl Evaluator for Session {
 }
 
 impl Handle for Remote {
+    fn begin_cell(&self) {
+        Remote::begin_cell(self);
+    }
+
     fn interrupt(&self) {
         Remote::interrupt(self);
     }

@@ -116,6 +116,7 @@ impl<H: Handle> Kernel<H> {
     fn hand_over(&mut self, request: Request, content: ExecuteRequest) {
         let stored = content.store_history && !content.silent;
         let count = self.turns.number(stored);
+        self.remote.begin_cell();
         if !content.silent {
             let code = content.code.clone();
             request.publish(&ExecuteInput { code, execution_count: count });

@@ -15,6 +15,7 @@ mod sys;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use parcell_link::Outcome;
 use serde_json::{Map, Value, json};
 
 use crate::cells::{Dependencies, Library};
@@ -104,15 +105,15 @@ impl Session {
     pub fn run(&mut self, cell: &Cell, stage: Arc<dyn Stage>) -> Verdict {
         self.payload.clear();
         self.remote.begin_cell();
-        let result = self.run_parts(cell, &stage);
-        self.remote.enter(Phase::Idle);
-        match result {
+        let verdict = match self.run_parts(cell, &stage) {
             Err(failure) => Verdict::Error(failure),
             Ok(()) => {
                 let user_expressions = self.evaluate_all(cell, &stage);
                 Verdict::Ok { payload: std::mem::take(&mut self.payload), user_expressions }
             }
-        }
+        };
+        self.remote.enter(Phase::Idle);
+        verdict
     }
 
     fn run_parts(&mut self, cell: &Cell, stage: &Arc<dyn Stage>) -> Result<(), Failure> {
@@ -265,7 +266,9 @@ struct DriverRunner<'a> {
 
 impl Runner for DriverRunner<'_> {
     fn run(&mut self, module: &Module) -> Run {
-        self.remote.enter(Phase::Running { run: self.run, interrupts: 0 });
+        if !self.remote.begin_running(self.run) {
+            return Run::Ended(Outcome::Interrupted);
+        }
         let ran = self.driver.run(self.run, module, self.stage);
         let interrupts = self.remote.interrupts();
         self.remote.enter(Phase::Between);

@@ -83,11 +83,26 @@ impl Remote {
         self.shared.phase.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn begin_cell(&self) {
+    /// Says that a cell is about to run: from now on it can be interrupted. Saying so twice is as
+    /// good as once. Never blocks.
+    pub fn begin_cell(&self) {
         let mut phase = self.phase();
+        if *phase != Phase::Idle {
+            return;
+        }
         self.shared.interrupted.store(false, Ordering::SeqCst);
         self.shared.compilers.allow();
         *phase = Phase::Between;
+    }
+
+    /// Says that the driver takes up a module; false if the cell was interrupted before.
+    pub(super) fn begin_running(&self, run: u64) -> bool {
+        let mut phase = self.phase();
+        if self.shared.interrupted.load(Ordering::SeqCst) {
+            return false;
+        }
+        *phase = Phase::Running { run, interrupts: 0 };
+        true
     }
 
     pub(super) fn enter(&self, phase: Phase) {

@@ -95,6 +95,8 @@ impl Evaluator for Double {
 }
 
 impl Handle for DoubleHandle {
+    fn begin_cell(&self) {}
+
     fn interrupt(&self) {
         assert!(!self.broken, "broken");
         let _ = self.gate.send(Gate::Interrupt);
