@@ -104,16 +104,14 @@ impl Session {
     /// of threads it started goes to the same stage until the next cell.
     pub fn run(&mut self, cell: &Cell, stage: Arc<dyn Stage>) -> Verdict {
         self.payload.clear();
-        self.remote.begin_cell();
-        let verdict = match self.run_parts(cell, &stage) {
+        let _in_cell = self.remote.in_cell();
+        match self.run_parts(cell, &stage) {
             Err(failure) => Verdict::Error(failure),
             Ok(()) => {
                 let user_expressions = self.evaluate_all(cell, &stage);
                 Verdict::Ok { payload: std::mem::take(&mut self.payload), user_expressions }
             }
-        };
-        self.remote.enter(Phase::Idle);
-        verdict
+        }
     }
 
     fn run_parts(&mut self, cell: &Cell, stage: &Arc<dyn Stage>) -> Result<(), Failure> {

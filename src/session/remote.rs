@@ -63,6 +63,15 @@ pub(super) enum Phase {
     Shell { group: u32, interrupts: u32 },
 }
 
+/// While this lives, a cell is there to be interrupted. Made by [`Remote::in_cell`].
+pub(super) struct InCell(Remote);
+
+impl Drop for InCell {
+    fn drop(&mut self) {
+        self.0.enter(Phase::Idle);
+    }
+}
+
 impl Remote {
     pub(super) fn new() -> Remote {
         let shared = Shared {
@@ -93,6 +102,12 @@ impl Remote {
         self.shared.interrupted.store(false, Ordering::SeqCst);
         self.shared.compilers.allow();
         *phase = Phase::Between;
+    }
+
+    /// A cell that lasts until what this gives is dropped, be it by a panic.
+    pub(super) fn in_cell(&self) -> InCell {
+        self.begin_cell();
+        InCell(self.clone())
     }
 
     /// Says that the driver takes up a module; false if the cell was interrupted before.

@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 static PENDING: AtomicBool = AtomicBool::new(false);
 
-/// A sleeping cell looks this often whether it was interrupted.
-const GLANCE: Duration = Duration::from_millis(20);
+/// Whoever sleeps or waits looks this often whether it was interrupted.
+pub(crate) const GLANCE: Duration = Duration::from_millis(20);
 
 /// What [`check`] unwinds with. The driver knows an interrupted cell by it; to others it is opaque.
 #[derive(Debug)]

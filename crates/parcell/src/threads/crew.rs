@@ -22,8 +22,6 @@ use super::{default_size, interactive, nthreads, pool};
 const MOST_SPARES: usize = 1000;
 /// A spare thread without work ends after this time.
 const IDLE: Duration = Duration::from_secs(2);
-/// Address space for a spare's stack, as members have it.
-const STACK: usize = 8 << 20;
 
 /// Something that has tasks to run.
 pub(super) trait Source: Send + Sync {
@@ -358,7 +356,7 @@ pub(super) fn call_spare() {
         return;
     }
     let name = format!("parcell-spare-{}", state.alive + 1);
-    if Builder::new().name(name).stack_size(STACK).spawn(be_spare).is_ok() {
+    if Builder::new().name(name).stack_size(pool::STACK).spawn(be_spare).is_ok() {
         state.alive += 1;
         RUNNING_SPARES.fetch_add(1, Ordering::Relaxed);
     }

@@ -101,11 +101,10 @@ static SIZE: AtomicUsize = AtomicUsize::new(0);
 /// ```
 #[must_use]
 pub fn nthreads() -> usize {
-    let attached = SIZE.load(Ordering::Relaxed);
-    if rayon::current_thread_index().is_some() || attached == 0 {
+    if rayon::current_thread_index().is_some() {
         return rayon::current_num_threads();
     }
-    attached
+    default_size()
 }
 
 /// Index of the current thread in its pool, from 0; 0 for the cell's own thread and for threads

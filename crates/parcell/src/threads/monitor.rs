@@ -5,10 +5,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::crew::Blocked;
-use crate::interrupt;
-
-/// A waiting thread looks this often whether it was interrupted.
-const GLANCE: Duration = Duration::from_millis(20);
+use crate::interrupt::{self, GLANCE};
 
 #[derive(Debug, Default)]
 pub(super) struct Monitor<S> {

@@ -16,7 +16,7 @@ use crate::interrupt::Interrupted;
 
 /// Address space for each member's stack, as a program's main thread has it. Only touched pages
 /// take memory.
-const STACK: usize = 8 << 20;
+pub(super) const STACK: usize = 8 << 20;
 
 /// Why no pool could be made.
 #[derive(Debug, thiserror::Error)]

@@ -56,8 +56,7 @@ fn scan_stretch<T: Clone + Send + Sync>(
         let start = starts.last().or(first.last()).expect("a stretch is not empty");
         starts.push(op(start, piece));
     }
-    let starts = first.last().into_par_iter().chain(&starts);
-    let starts: Vec<&T> = starts.collect();
+    let starts: Vec<&T> = first.last().into_iter().chain(&starts).collect();
     others
         .par_chunks_mut(length)
         .zip(starts)
