@@ -1,7 +1,7 @@
 //! Where the outputs of a cell go. The protocol side implements [`Stage`] over iopub, `parcell run`
 //! over a notebook file, tests over memory; engine, magics and driver know nothing else of them.
 
-use parcell_link::Bundle;
+use parcell_link::{Bundle, Where};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -61,6 +61,10 @@ pub struct Cell {
     pub silent: bool,
     /// Expressions to evaluate after a success, by name.
     pub user_expressions: Vec<(String, String)>,
+    /// The processes that run it.
+    pub on: Where,
+    /// Whether a person watches it run.
+    pub watched: bool,
 }
 
 /// What a cell's reply says.

@@ -115,5 +115,6 @@ impl Known {
 
 /// Whether two cells compile to the same module.
 fn same(one: &Cell, other: &Cell) -> bool {
-    one.code == other.code && one.count == other.count && one.silent == other.silent
+    let parts = |cell: &Cell| (cell.count, cell.silent, cell.on.clone());
+    one.code == other.code && parts(one) == parts(other)
 }

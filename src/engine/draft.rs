@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use parcell_link::Place;
 use proc_macro2::TokenStream;
 
 use super::Variable;
@@ -10,6 +11,7 @@ use super::diagnose::{Correction, Found};
 use super::generate::{Living, Plan, Spot};
 use super::items::{Items, Source};
 use super::parse::{Binding, Parsed, count_mentions, parse};
+use super::places;
 use super::state::State;
 use crate::stage::Cell;
 
@@ -17,6 +19,10 @@ use crate::stage::Cell;
 #[derive(Debug)]
 pub(super) struct Draft {
     pub(super) source: Arc<Source>,
+    /// The processes that run it.
+    pub(super) place: Place,
+    /// The cell in words, as [`places::origin`] has it.
+    pub(super) origin: String,
     pub(super) parsed: Parsed,
     /// The session's items with the cell's own.
     pub(super) items: Items,
@@ -24,6 +30,8 @@ pub(super) struct Draft {
     pub(super) living: HashMap<Spot, Living>,
     pub(super) new_statics: Vec<(Spot, Living)>,
     pub(super) loads: Vec<Variable>,
+    /// Variables that the cell seems to use and that are not on all of its processes, and why.
+    pub(super) elsewhere: HashMap<String, String>,
     pub(super) moved: Vec<String>,
     /// Variables that the cell moves away and then gives a new value.
     pub(super) renewed: Vec<String>,
@@ -47,11 +55,14 @@ impl Draft {
         let items = state.items.with(&parsed.items, &source);
         let keeps = parsed.bindings.iter().map(|b| b.name.clone()).collect();
         let mut draft = Draft {
+            place: places::of_cell(&cell.on, &state.workers),
+            origin: places::origin(&source.name, &cell.on),
             source,
             items,
             living: state.statics.clone(),
             new_statics: Vec::new(),
             loads: Vec::new(),
+            elsewhere: HashMap::new(),
             moved: Vec::new(),
             renewed: Vec::new(),
             keeps,
@@ -66,7 +77,15 @@ impl Draft {
         };
         draft.drop_changed(state);
         let needs = |v: &&Variable| !draft.dropped.contains(&v.name) && draft.mentions(&v.name);
-        draft.loads = state.variables.values().filter(needs).cloned().collect();
+        let needed = state.variables.values().filter(needs);
+        let (here, elsewhere): (Vec<&Variable>, Vec<&Variable>) =
+            needed.partition(|v| v.place.holds(&draft.place));
+        let why = |v: &&Variable| {
+            let origin = state.origins.get(&v.name);
+            (v.name.clone(), places::why_not(v, origin, &draft.place))
+        };
+        draft.elsewhere = elsewhere.iter().map(why).collect();
+        draft.loads = here.into_iter().cloned().collect();
         draft
     }
 

@@ -304,7 +304,7 @@ fn root(plan: &Plan<'_>, includes: &[String], body: &str, written: &mut Written)
     let mut lines: Vec<String> = earlier.map(|i| i.item.text.clone()).collect();
     lines.extend(includes.iter().map(|file| format!("include!({file:?});")));
     lines.push(format!("#[unsafe(no_mangle)] pub extern \"C-unwind\" fn {SYMBOL}() {{"));
-    for Variable { name, type_name, mutable } in &plan.loads {
+    for Variable { name, type_name, mutable, .. } in &plan.loads {
         let mutability = if *mutable { "mut " } else { "" };
         lines.push(format!(
             "let {mutability}{name}: {type_name} = unsafe {{ ::parcell::rt::take({name:?}) }};"

@@ -79,7 +79,7 @@ impl LocalEngine {
             Run::Ended(other) => {
                 evaluation.result =
                     outcome::failure(&other, &self.workshop.files()).map_or(Ok(()), Err);
-                if !matches!(other, Outcome::NotLoaded { .. }) {
+                if !matches!(other, Outcome::NotLoaded { .. } | Outcome::Refused { .. }) {
                     let (stopped, dropped) = self.state.after(&draft, false);
                     self.state = Arc::new(stopped);
                     evaluation.dropped = dropped;
@@ -129,6 +129,17 @@ impl Engine for LocalEngine {
 
     fn loaded(&self) -> &[Module] {
         &self.loaded
+    }
+
+    fn workers_are(&mut self, workers: &[u32]) {
+        // What was compiled ahead is valid for the very state, so that is left alone if it can be.
+        if !self.state.workers.iter().eq(workers) {
+            Arc::make_mut(&mut self.state).set_workers(workers.iter().copied().collect());
+        }
+    }
+
+    fn failure(&self, outcome: &Outcome) -> Option<Failure> {
+        outcome::failure(outcome, &self.workshop.files())
     }
 
     fn forget_variables(&mut self, names: &[String]) {

@@ -22,6 +22,7 @@ mod macros;
 mod numbers;
 mod outcome;
 mod parse;
+mod places;
 mod races;
 mod rustc;
 mod standby;
@@ -33,13 +34,14 @@ mod workshop;
 use std::io;
 use std::path::PathBuf;
 
-use parcell_link::{Bundle, Outcome};
+use parcell_link::{Bundle, Outcome, Place};
 use sha2::{Digest, Sha256};
 
 pub use ahead::Ahead;
 pub use analyst::{Analyst, server as analyst_server};
 pub use completeness::completeness;
 pub use local::LocalEngine;
+pub use places::in_words;
 
 use crate::cells::Library;
 use crate::stage::{Cell, Failure};
@@ -94,6 +96,8 @@ pub struct Variable {
     pub type_name: String,
     /// Whether it was bound with `mut`.
     pub mutable: bool,
+    /// The processes that hold it.
+    pub place: Place,
 }
 
 /// What evaluating a cell came to.
@@ -103,8 +107,8 @@ pub struct Evaluation {
     pub result: Result<(), Failure>,
     /// Things the user should be told although nothing failed.
     pub notices: Vec<String>,
-    /// Variables to drop in the driver.
-    pub dropped: Vec<String>,
+    /// Variables to drop, and on which processes.
+    pub dropped: Vec<(String, Place)>,
     /// Time that the cell waited for the compiler.
     pub compile_time: std::time::Duration,
 }
@@ -124,6 +128,10 @@ pub trait Engine {
     fn variables(&self) -> Vec<Variable>;
     /// Names of the items defined, sorted.
     fn item_names(&self) -> Vec<String>;
+    /// Says which workers there are, ascending: variables of those that are gone are lost.
+    fn workers_are(&mut self, workers: &[u32]);
+    /// What the user reads of something that the driver ran and that did not finish.
+    fn failure(&self, outcome: &Outcome) -> Option<Failure>;
     /// Modules that the present driver has loaded, in this order.
     fn loaded(&self) -> &[Module];
     /// Forgets these variables; the driver's copies are the session's business.

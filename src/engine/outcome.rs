@@ -28,11 +28,12 @@ pub(super) fn failure(outcome: &Outcome, files: &BTreeMap<String, Text>) -> Opti
             "LoadError",
             format!("the compiled cell cannot be loaded: {message}"),
         )),
+        Outcome::Refused { message } => Some(Failure::new("UsageError", message)),
     }
 }
 
 fn panicked(panic: &Panic, files: &BTreeMap<String, Text>) -> Failure {
-    let Panic { message, file, line, column: shown, thread } = panic;
+    let Panic { message, file, line, column: shown, thread, .. } = panic;
     let start = ["body/In[", "items/In[", "macros/In["].iter().find_map(|s| file.rfind(s));
     let file = start.map_or(file.as_str(), |at| &file[at..]);
     let mut lines = vec![format!("\u{1b}[1;31mPanic\u{1b}[0m: {message}")];

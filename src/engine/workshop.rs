@@ -262,7 +262,7 @@ fn explain(
     let unknown = errors.iter().filter_map(diagnose::unknown_name);
     let mut hints: HashMap<String, String> =
         unknown.filter_map(|name| similar_name(name, draft, state)).collect();
-    let unkept = state.unkept.iter().chain(&draft.unkept);
+    let unkept = state.unkept.iter().chain(&draft.unkept).chain(&draft.elsewhere);
     hints.extend(unkept.map(|(name, why)| (name.clone(), format!("`{name}` {why}"))));
     diagnose::failure(errors, written, &hints, &draft.source).into()
 }

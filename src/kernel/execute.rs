@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use parcell_link::Where;
 use serde_json::{Value, json};
 
 use super::Error;
@@ -189,5 +190,13 @@ fn cell(content: ExecuteRequest, count: u32) -> Cell {
         (name, source)
     };
     let user_expressions = content.user_expressions.into_iter().map(expression).collect();
-    Cell { code: content.code, count, silent: content.silent, user_expressions }
+    Cell {
+        code: content.code,
+        count,
+        silent: content.silent,
+        user_expressions,
+        on: Where::Driver,
+        // Who can be asked is there; programs that run notebooks say that nobody can.
+        watched: content.allow_stdin,
+    }
 }

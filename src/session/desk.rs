@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use parcell_link::{Bundle, Threads};
+use parcell_link::{Bundle, Place, Threads};
 use serde_json::{Map, Value, json};
 
 use super::remote::Phase;
@@ -63,9 +63,11 @@ impl Desk for CellDesk<'_> {
         }
         let stage = self.stage();
         let ready = self.ready()?;
+        let mut places = placed(ready.engine.variables());
+        places.retain(|(name, _)| names.contains(name));
         ready.engine.forget_variables(names);
         ready.driver.redirect(stage);
-        ready.driver.forget(names.to_vec());
+        ready.driver.forget(places);
         self.session.tell_analyst();
         Ok(())
     }
@@ -74,8 +76,8 @@ impl Desk for CellDesk<'_> {
         let stage = self.stage();
         if let Some(ready) = self.session.ready.as_mut() {
             ready.driver.redirect(stage);
-            let names = ready.engine.variables().into_iter().map(|v| v.name).collect();
-            ready.driver.forget(names);
+            ready.driver.forget_runs();
+            ready.driver.forget(placed(ready.engine.variables()));
             ready.engine.forget_all();
             self.session.tell_analyst();
         }
@@ -219,6 +221,11 @@ impl Desk for CellDesk<'_> {
         let payload = json!({"source": "set_next_input", "text": text, "replace": replace});
         self.session.payload.push(payload);
     }
+}
+
+/// Variables with the processes that hold them.
+fn placed(variables: Vec<Variable>) -> Vec<(String, Place)> {
+    variables.into_iter().map(|v| (v.name, v.place)).collect()
 }
 
 /// Catches the value of a user expression; everything else goes on to the cell's stage.

@@ -9,13 +9,16 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, TryRecvError, unbounded};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
-use parcell_link::{CONTROL_FD, Event, MARK_SECRET, Mark, Order, Outcome, Threads, receive, send};
+use parcell_link::{
+    CONTROL_FD, Code, Command as Builtin, Event, MARK_SECRET, Mark, Order, Outcome, Place, Threads,
+    Where, Worker, receive, send,
+};
 
 use super::remote::Surroundings;
 use super::routing::{Routing, follow};
@@ -63,6 +66,31 @@ pub(super) struct Driver {
     control: UnixStream,
     events: Receiver<Event>,
     routing: Arc<Routing>,
+    fleet: Fleet,
+}
+
+/// The workers of one driver. Cheap to clone; all clones are the same.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Fleet(Arc<Mutex<Vec<Worker>>>);
+
+impl Fleet {
+    fn lock(&self) -> MutexGuard<'_, Vec<Worker>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, workers: Vec<Worker>) {
+        *self.lock() = workers;
+    }
+
+    /// Their ids, ascending.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        self.lock().iter().map(|worker| worker.id).collect()
+    }
+
+    /// The process ids of those on this machine.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        self.lock().iter().filter_map(|worker| worker.pid).collect()
+    }
 }
 
 /// How an order ended.
@@ -93,8 +121,10 @@ impl Driver {
         thread::spawn(move || follow(Stream::Stderr, stderr, &mark, &r));
         let (to_session, events) = unbounded();
         let (r, socket) = (Arc::clone(&routing), ours.try_clone()?);
-        thread::spawn(move || listen(socket, &r, &to_session));
-        let mut driver = Driver { child, control: ours, events, routing };
+        let fleet = Fleet::default();
+        let f = fleet.clone();
+        thread::spawn(move || listen(socket, &r, &f, &to_session));
+        let mut driver = Driver { child, control: ours, events, routing, fleet };
         driver.greet(setting)?;
         Ok(driver)
     }
@@ -120,19 +150,52 @@ impl Driver {
         self.child.id()
     }
 
+    /// Its workers.
+    pub(super) fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
     /// From now on outputs go to this stage.
     pub(super) fn redirect(&self, stage: Arc<dyn Stage>) {
         self.routing.redirect(stage);
     }
 
+    /// From now on outputs go to this stage, and those that belong to this run for ever.
+    pub(super) fn begin(&self, run: u64, stage: Arc<dyn Stage>) {
+        self.routing.begin(run, stage);
+    }
+
+    /// Late outputs of earlier runs go to the present stage from now on.
+    pub(super) fn forget_runs(&self) {
+        self.routing.forget_runs();
+    }
+
     /// Runs a module; answers the cell's questions from `stage`. All output has been shown when
     /// this returns.
-    pub(super) fn run(&mut self, cell: u64, module: &Module, stage: &dyn Stage) -> Ran {
-        let path = |p: &PathBuf| p.display().to_string();
-        let libraries = module.libraries.iter().map(path).collect();
-        let (file, symbol) = (path(&module.file), module.symbol.clone());
+    pub(super) fn run(
+        &mut self,
+        cell: u64,
+        module: &Module,
+        on: &Where,
+        (stage, watched): (&dyn Stage, bool),
+    ) -> Ran {
+        let (code, on) = (code(module), on.clone());
+        self.carry_out(&Order::Run { cell, code, on, watched }, cell, stage)
+    }
+
+    /// Does what a magic asks for, as [`Driver::run`] runs a module.
+    pub(super) fn call(
+        &mut self,
+        cell: u64,
+        command: Builtin,
+        (stage, watched): (&dyn Stage, bool),
+    ) -> Ran {
+        self.carry_out(&Order::Call { cell, command, watched }, cell, stage)
+    }
+
+    fn carry_out(&mut self, order: &Order, cell: u64, stage: &dyn Stage) -> Ran {
         // If the driver is gone, the wait below finds out and says why.
-        let _ = send(&self.control, &Order::Run { cell, libraries, module: file, symbol });
+        let _ = send(&self.control, order);
         loop {
             match self.wait() {
                 Answer::Event(Event::Done { cell: done, mark, outcome, nanoseconds })
@@ -176,9 +239,22 @@ impl Driver {
         }
     }
 
-    /// Drops variables; what they print has been shown when this returns.
-    pub(super) fn forget(&mut self, names: Vec<String>) {
-        if names.is_empty() || send(&self.control, &Order::Forget { names }).is_err() {
+    /// Drops variables where they are; what they print has been shown when this returns.
+    pub(super) fn forget(&mut self, dropped: Vec<(String, Place)>) {
+        let mut by_place: Vec<(Place, Vec<String>)> = Vec::new();
+        for (name, place) in dropped {
+            match by_place.iter_mut().find(|(other, _)| *other == place) {
+                Some((_, names)) => names.push(name),
+                None => by_place.push((place, vec![name])),
+            }
+        }
+        for (on, names) in by_place {
+            self.forget_on(names, on);
+        }
+    }
+
+    fn forget_on(&mut self, names: Vec<String>, on: Place) {
+        if send(&self.control, &Order::Forget { names, on }).is_err() {
             return;
         }
         // A driver that is gone has no variables to forget, and the next cell says why it is.
@@ -221,6 +297,19 @@ impl Drop for Driver {
     fn drop(&mut self) {
         end_group(self.pid());
         let _ = self.child.wait();
+    }
+}
+
+/// What a driver must know of a module.
+fn code(module: &Module) -> Code {
+    let path = |p: &PathBuf| p.display().to_string();
+    let number = |n: usize| u64::try_from(n).expect("there are not so many modules");
+    Code {
+        number: number(module.number),
+        file: path(&module.file),
+        symbol: module.symbol.clone(),
+        needs: module.needs.iter().copied().map(number).collect(),
+        libraries: module.libraries.iter().map(path).collect(),
     }
 }
 
@@ -271,12 +360,16 @@ fn command(setting: &Setting, control: &UnixStream, secret: &str) -> Command {
 }
 
 /// Reads events until the socket closes: displays go to their marks, the rest to the session.
-fn listen(socket: UnixStream, routing: &Routing, session: &Sender<Event>) {
+fn listen(socket: UnixStream, routing: &Routing, fleet: &Fleet, session: &Sender<Event>) {
     let mut socket = io::BufReader::new(socket);
     while let Ok(Some(event)) = receive::<Event>(&mut socket) {
         let delivered = match event {
-            Event::Publish { mark, publication } => {
-                routing.place(mark, Some(publication));
+            Event::Publish { mark, cell, publication } => {
+                routing.place(mark, Some((cell, publication)));
+                continue;
+            }
+            Event::Workers { workers } => {
+                fleet.set(workers);
                 continue;
             }
             Event::Done { mark, .. } | Event::Forgotten { mark } => {

@@ -11,11 +11,12 @@ mod remote;
 mod routing;
 mod start;
 mod sys;
+mod workers;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parcell_link::Outcome;
+use parcell_link::{Outcome, Where};
 use serde_json::{Map, Value, json};
 
 use crate::cells::{Dependencies, Library};
@@ -138,14 +139,16 @@ impl Session {
         self.get_ready(stage)?;
         self.replace_dead_driver(stage)?;
         let ready = self.ready.as_mut().expect("made ready just above");
-        ready.driver.redirect(Arc::clone(stage));
-        self.remote.analyst().begin(&cell.code);
         self.runs += 1;
+        ready.driver.begin(self.runs, Arc::clone(stage));
+        self.remote.analyst().begin(&cell.code);
         let mut runner = DriverRunner {
             driver: &mut ready.driver,
             remote: &self.remote,
             run: self.runs,
             stage: stage.as_ref(),
+            on: &cell.on,
+            watched: cell.watched,
             nanoseconds: 0,
             died: false,
         };
@@ -208,7 +211,7 @@ impl Session {
     fn start_driver(&mut self, stage: &Arc<dyn Stage>) -> Result<(), Failure> {
         let started = Driver::start(&self.setting, Arc::clone(stage));
         let driver = started.map_err(|e| Failure::new("DriverDied", e.to_string()))?;
-        self.remote.set_driver(driver.pid());
+        self.remote.set_driver(driver.pid(), driver.fleet().clone());
         self.ready.as_mut().expect("called when ready").driver = driver;
         Ok(())
     }
@@ -258,6 +261,8 @@ struct DriverRunner<'a> {
     remote: &'a Remote,
     run: u64,
     stage: &'a dyn Stage,
+    on: &'a Where,
+    watched: bool,
     nanoseconds: u64,
     died: bool,
 }
@@ -267,7 +272,7 @@ impl Runner for DriverRunner<'_> {
         if !self.remote.begin_running(self.run) {
             return Run::Ended(Outcome::Interrupted);
         }
-        let ran = self.driver.run(self.run, module, self.stage);
+        let ran = self.driver.run(self.run, module, self.on, (self.stage, self.watched));
         let interrupts = self.remote.interrupts();
         self.remote.enter(Phase::Between);
         match ran {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use parcell_link::Bundle;
 
-use super::driver;
+use super::driver::{self, Fleet};
 use super::folder::Folder;
 use crate::cells::Compilers;
 use crate::engine::{Ahead, Analyst, completeness};
@@ -32,6 +32,8 @@ struct Shared {
     /// The cell was interrupted; whatever it waits for gives up.
     interrupted: AtomicBool,
     driver: AtomicU32,
+    /// The present driver's workers.
+    fleet: Mutex<Fleet>,
     closed: AtomicBool,
     compilers: Compilers,
     analyst: Analyst,
@@ -78,6 +80,7 @@ impl Remote {
             phase: Mutex::new(Phase::Idle),
             interrupted: AtomicBool::new(false),
             driver: AtomicU32::new(0),
+            fleet: Mutex::default(),
             closed: AtomicBool::new(false),
             compilers: Compilers::default(),
             analyst: Analyst::default(),
@@ -172,7 +175,8 @@ impl Remote {
         self.shared.ahead.announce(plain);
     }
 
-    pub(super) fn set_driver(&self, pid: u32) {
+    pub(super) fn set_driver(&self, pid: u32, fleet: Fleet) {
+        *self.shared.fleet.lock().unwrap_or_else(PoisonError::into_inner) = fleet;
         self.shared.driver.store(pid, Ordering::SeqCst);
         if self.is_closed() {
             driver::end_group(pid);
@@ -293,10 +297,20 @@ impl Remote {
         completeness(&magics::blank(code))
     }
 
-    /// Process ids that belong to the session (driver, later workers).
+    fn fleet(&self) -> Fleet {
+        self.shared.fleet.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ids of the session's workers, ascending.
+    pub(super) fn workers(&self) -> Vec<u32> {
+        self.fleet().ids()
+    }
+
+    /// Process ids that belong to the session: the driver, and its workers on this machine.
     pub fn processes(&self) -> Vec<u32> {
         let driver = self.shared.driver.load(Ordering::SeqCst);
-        (driver != 0).then_some(driver).into_iter().collect()
+        let driver = (driver != 0).then_some(driver);
+        driver.into_iter().chain(self.fleet().processes()).collect()
     }
 }
 

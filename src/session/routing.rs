@@ -2,7 +2,7 @@
 //! where their marks stand. A stage that blocks makes the reader wait, the pipe fill, and the cell
 //! that prints wait in turn.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io::Read;
 use std::os::fd::AsFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use parcell_link::{Mark, Publication};
 
+use super::workers;
 use crate::stage::{Output, Stage, Stream};
 
 /// Text is held back this long to be joined with what follows.
@@ -20,6 +21,12 @@ const CHUNK: usize = 128 << 10;
 /// How much of the end of standard error is remembered, to tell why a driver died.
 const TAIL: usize = 4 << 10;
 
+/// So many earlier runs can still get late output.
+const RUNS: usize = 100;
+
+/// An output at its mark, with the run that it belongs to if that is not the present one.
+type Placed = (Option<u64>, Publication);
+
 /// What the readers of one driver share with its session.
 pub(super) struct Routing {
     state: Mutex<State>,
@@ -28,8 +35,10 @@ pub(super) struct Routing {
 
 struct State {
     stage: Arc<dyn Stage>,
+    /// The stages of the latest runs, the present one's among them.
+    runs: BTreeMap<u64, Arc<dyn Stage>>,
     /// What stands at marks that the readers have not passed yet; `None` closes a cell's output.
-    marks: HashMap<u64, Option<Publication>>,
+    marks: HashMap<u64, Option<Placed>>,
     /// The highest closing mark that each stream has passed.
     closed: [u64; 2],
     driver_is_gone: bool,
@@ -40,6 +49,7 @@ impl Routing {
     pub(super) fn new(stage: Arc<dyn Stage>) -> Arc<Routing> {
         let state = State {
             stage,
+            runs: BTreeMap::new(),
             marks: HashMap::new(),
             closed: [0, 0],
             driver_is_gone: false,
@@ -57,9 +67,25 @@ impl Routing {
         self.lock().stage = stage;
     }
 
+    /// From now on outputs go to this stage, and those that belong to this run for ever, or until
+    /// many more have begun.
+    pub(super) fn begin(&self, run: u64, stage: Arc<dyn Stage>) {
+        let mut state = self.lock();
+        state.stage = Arc::clone(&stage);
+        state.runs.insert(run, stage);
+        while state.runs.len() > RUNS {
+            state.runs.pop_first();
+        }
+    }
+
+    /// Late outputs of earlier runs go to the present stage from now on.
+    pub(super) fn forget_runs(&self) {
+        self.lock().runs.clear();
+    }
+
     /// Tells what stands at a mark.
-    pub(super) fn place(&self, mark: u64, publication: Option<Publication>) {
-        self.lock().marks.insert(mark, publication);
+    pub(super) fn place(&self, mark: u64, placed: Option<Placed>) {
+        self.lock().marks.insert(mark, placed);
         self.changed.notify_all();
     }
 
@@ -93,10 +119,12 @@ impl Routing {
         let guard = self.changed.wait_while(self.lock(), unknown);
         let mut state = guard.unwrap_or_else(PoisonError::into_inner);
         match state.marks.get(&mark).cloned() {
-            Some(Some(publication)) => {
+            Some(Some((run, publication))) => {
                 state.marks.remove(&mark);
+                let of_run = run.and_then(|run| state.runs.get(&run));
+                let stage = Arc::clone(of_run.unwrap_or(&state.stage));
                 drop(state);
-                self.show(output_of(publication));
+                outputs_of(publication).into_iter().for_each(|output| stage.show(output));
             }
             _ => {
                 state.closed[index(stream)] = mark;
@@ -129,12 +157,13 @@ fn index(stream: Stream) -> usize {
     }
 }
 
-fn output_of(publication: Publication) -> Output {
+fn outputs_of(publication: Publication) -> Vec<Output> {
     match publication {
-        Publication::Display { bundle, id } => Output::Display(bundle, id),
-        Publication::Update { bundle, id } => Output::Update(bundle, id),
-        Publication::Result { bundle } => Output::Result(bundle),
-        Publication::Clear { wait } => Output::Clear { wait },
+        Publication::Display { bundle, id } => vec![Output::Display(bundle, id)],
+        Publication::Update { bundle, id } => vec![Output::Update(bundle, id)],
+        Publication::Result { bundle } => vec![Output::Result(bundle)],
+        Publication::Clear { wait } => vec![Output::Clear { wait }],
+        Publication::Worker { worker, what } => workers::outputs_of(worker, what),
     }
 }
 
@@ -288,7 +317,7 @@ mod tests {
             pipe.write_all(b"before ").unwrap();
             pipe.write_all(&mark.bytes(1)).unwrap();
             pipe.write_all(b"after").unwrap();
-            routing.place(1, Some(clear));
+            routing.place(1, Some((None, clear)));
         });
         assert_eq!(outputs, [text("before "), Output::Display(bundle, None), text("after")]);
     }

@@ -102,7 +102,7 @@ fn start(
         scope.spawn(|| engine.warm_up(&library));
         Driver::start(&setting, Arc::new(Nowhere)).map_err(|e| e.to_string())
     })?;
-    remote.set_driver(driver.pid());
+    remote.set_driver(driver.pid(), driver.fleet().clone());
     remote.keep_folder(folder);
     remote.analyst().know(Arc::default(), &library);
     Ok(Started { library, engine, driver, clean_up: setting.clean_up })

@@ -4,6 +4,7 @@
 //! turns orders into calls. A frame is a little-endian `u32` length followed by that many bytes of
 //! [postcard](https://docs.rs/postcard).
 
+use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -18,16 +19,25 @@ pub const FRAME_LIMIT: u32 = 1 << 30;
 /// What the kernel asks of its driver.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Order {
-    /// Load the module and run the function `symbol` that it exports. Answered by [`Event::Done`].
+    /// Load a module and run its function. Answered by [`Event::Done`].
     Run {
-        /// The number that the answer and the marks of this cell carry.
+        /// The number of the run: the answer and the marks carry it, and so does late output.
         cell: u64,
-        /// Shared libraries that the module uses without naming them; loaded once, in this order.
-        libraries: Vec<String>,
-        /// Path of the shared object.
-        module: String,
-        /// Exported function, `extern "C-unwind" fn()`.
-        symbol: String,
+        /// The module.
+        code: Code,
+        /// The processes that run it.
+        on: Where,
+        /// Whether a person watches, for whom a line may tell what runs.
+        watched: bool,
+    },
+    /// Do what a magic asks for, as if a cell had called it. Answered by [`Event::Done`].
+    Call {
+        /// The number of the run, as in [`Order::Run`].
+        cell: u64,
+        /// What to do.
+        command: Command,
+        /// Whether a person watches, for whom a line may tell what runs.
+        watched: bool,
     },
     /// Change the thread pools (`None` only asks). Answered by [`Event::Threads`].
     Threads {
@@ -43,6 +53,8 @@ pub enum Order {
     Forget {
         /// Names of the variables to drop; names that do not exist are skipped.
         names: Vec<String>,
+        /// The processes that shall drop them.
+        on: Place,
     },
     /// Change directory and environment. Answered by [`Event::Placed`].
     Place {
@@ -60,6 +72,130 @@ pub enum Order {
     Exit,
 }
 
+/// A compiled cell, as a process that loads it must know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code {
+    /// Unique within the session.
+    pub number: u64,
+    /// Path of the shared object.
+    pub file: String,
+    /// Exported function, `extern "C-unwind" fn()`.
+    pub symbol: String,
+    /// Numbers of the modules whose statics it uses: they must be loaded before.
+    pub needs: Vec<u64>,
+    /// Shared libraries that it uses without naming them; loaded once, in this order, before it.
+    pub libraries: Vec<String>,
+}
+
+/// Where a cell runs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Where {
+    /// On the driver.
+    #[default]
+    Driver,
+    /// On the driver and on all workers.
+    Everywhere,
+    /// On workers.
+    Workers {
+        /// Their ids, ascending; all of them if absent.
+        targets: Option<Vec<u32>>,
+        /// In which order their outputs are shown.
+        group: Grouping,
+        /// Whether the cell ends only when they have.
+        wait: bool,
+    },
+}
+
+/// In which order the outputs of several workers are shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Grouping {
+    /// As they come.
+    #[default]
+    Live,
+    /// One worker after the other.
+    Worker,
+    /// The first output of each worker, then the second of each, and so on.
+    Order,
+    /// What all printed on standard output, then on standard error, then their displays.
+    Type,
+}
+
+/// A set of a session's processes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Whether the driver belongs to it.
+    pub driver: bool,
+    /// Ids of the workers that do.
+    pub workers: BTreeSet<u32>,
+}
+
+impl Default for Place {
+    /// The driver alone.
+    fn default() -> Place {
+        Place { driver: true, workers: BTreeSet::new() }
+    }
+}
+
+impl Place {
+    /// Whether all processes of `other` belong to this set.
+    pub fn holds(&self, other: &Place) -> bool {
+        (self.driver || !other.driver) && other.workers.is_subset(&self.workers)
+    }
+
+    /// The processes of this set that do not belong to `other`.
+    #[must_use]
+    pub fn without(&self, other: &Place) -> Place {
+        let workers = self.workers.difference(&other.workers).copied().collect();
+        Place { driver: self.driver && !other.driver, workers }
+    }
+
+    /// Whether no process belongs to it.
+    pub fn is_empty(&self) -> bool {
+        !self.driver && self.workers.is_empty()
+    }
+}
+
+/// What a magic asks of the library in the driver.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Command {
+    /// Start workers.
+    AddWorkers {
+        /// How many, at least 1.
+        count: usize,
+        /// How each of them is to be.
+        options: WorkerOptions,
+    },
+    /// End workers.
+    RemoveWorkers {
+        /// Their ids, ascending; all of them if absent.
+        ids: Option<Vec<u32>>,
+        /// How many seconds they have to end.
+        timeout: Option<f64>,
+    },
+    /// Show the table of workers.
+    ShowWorkers {
+        /// Update it every so many seconds until the cell is interrupted.
+        watch: Option<f64>,
+    },
+}
+
+/// How workers are started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerOptions {
+    /// Threads of the pool that computes.
+    pub threads: Option<usize>,
+    /// Where these may run.
+    pub pin: Pin,
+    /// Variables to set in the environment.
+    pub environment: Vec<(String, String)>,
+    /// Working directory; the driver's own if absent.
+    pub directory: Option<String>,
+    /// What starts them: `local`.
+    pub manager: String,
+    /// The manager's own options, names without dashes.
+    pub manager_options: Vec<(String, Option<String>)>,
+}
+
 /// What a driver tells its kernel.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Event {
@@ -74,8 +210,15 @@ pub enum Event {
     Publish {
         /// The number of the mark.
         mark: u64,
+        /// The run whose cell it belongs to; the present one if absent.
+        cell: Option<u64>,
         /// What to show.
         publication: Publication,
+    },
+    /// The workers have changed: those that there are now.
+    Workers {
+        /// Ascending by id.
+        workers: Vec<Worker>,
     },
     /// The cell wants a line from the user. Answered by [`Order::Input`].
     Input {
@@ -86,7 +229,7 @@ pub enum Event {
     },
     /// A cell ended; everything it printed stands before mark `mark` on both streams.
     Done {
-        /// The number given in [`Order::Run`].
+        /// The number given in [`Order::Run`] or [`Order::Call`].
         cell: u64,
         /// The mark that closes the cell's output.
         mark: u64,
@@ -112,6 +255,15 @@ pub enum Event {
         /// The working directory now, or what went wrong.
         directory: Result<String, String>,
     },
+}
+
+/// A worker, as the kernel must know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Its id in the session, from 2.
+    pub id: u32,
+    /// Its process id, if it runs on the kernel's machine.
+    pub pid: Option<u32>,
 }
 
 /// A driver's thread pools.
@@ -158,6 +310,11 @@ pub enum Outcome {
         /// What the loader said.
         message: String,
     },
+    /// Nothing ran, on any process.
+    Refused {
+        /// Why, and what to do about it.
+        message: String,
+    },
 }
 
 /// A panic: what was said, and where.
@@ -173,6 +330,27 @@ pub struct Panic {
     pub column: u32,
     /// Name of the thread if it was not the cell's own.
     pub thread: Option<String>,
+    /// What to call it instead of a panic: `RemoteError`, `ProcessExited`, `CompositeError`.
+    pub name: Option<String>,
+    /// What failed on workers, if that is the reason.
+    pub remote: Vec<RemotePanic>,
+}
+
+/// What failed on a worker. A place that is not known has an empty `file`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemotePanic {
+    /// The id of the worker.
+    pub worker: u32,
+    /// What was said there.
+    pub message: String,
+    /// The source file as the compiler knew it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1.
+    pub column: u32,
+    /// The frames below it, innermost first, as they are shown.
+    pub backtrace: Vec<String>,
 }
 
 /// A rich output on its way to the front end.
@@ -202,6 +380,27 @@ pub enum Publication {
         /// Whether to clear only when the next output comes.
         wait: bool,
     },
+    /// What a worker shows.
+    Worker {
+        /// The id of the worker.
+        worker: u32,
+        /// What it shows.
+        what: WorkerOutput,
+    },
+}
+
+/// What a worker shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum WorkerOutput {
+    /// Printed text.
+    Text {
+        /// Whether it was printed on standard error.
+        stderr: bool,
+        /// Whole lines.
+        text: String,
+    },
+    /// A rich output; not of a worker again.
+    Shown(Box<Publication>),
 }
 
 /// One output in several representations.
@@ -323,7 +522,10 @@ mod tests {
     #[test]
     fn frames_survive_the_way() {
         let (libraries, symbol) = (vec!["/l.so".to_owned()], "cell".to_owned());
-        let order = Order::Run { cell: 7, libraries, module: "/m.so".into(), symbol };
+        let code = Code { number: 3, file: "/m.so".into(), symbol, needs: vec![1, 2], libraries };
+        let targets = Some(vec![2, 3]);
+        let on = Where::Workers { targets, group: Grouping::Order, wait: true };
+        let order = Order::Run { cell: 7, code, on, watched: true };
         let mut wire = Vec::new();
         send(&mut wire, &order).unwrap();
         send(&mut wire, &Order::Exit).unwrap();
@@ -331,6 +533,16 @@ mod tests {
         assert_eq!(receive::<Order>(&mut reader).unwrap(), Some(order));
         assert_eq!(receive::<Order>(&mut reader).unwrap(), Some(Order::Exit));
         assert_eq!(receive::<Order>(&mut reader).unwrap(), None);
+    }
+
+    #[test]
+    fn places_are_sets_of_processes() {
+        let place = |driver, ids: &[u32]| Place { driver, workers: ids.iter().copied().collect() };
+        let everywhere = place(true, &[2, 3]);
+        assert!(everywhere.holds(&Place::default()) && everywhere.holds(&place(false, &[3])));
+        assert!(!everywhere.holds(&place(true, &[4])) && !place(false, &[2]).holds(&everywhere));
+        assert_eq!(everywhere.without(&Place::default()), place(false, &[2, 3]));
+        assert!(Place::default().without(&everywhere).is_empty());
     }
 
     #[test]

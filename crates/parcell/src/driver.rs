@@ -2,7 +2,6 @@
 //! process lives exactly as long as its kernel: when the control socket closes, it removes the
 //! session's files and ends with everything it started.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::os::fd::{FromRawFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -10,12 +9,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use libloading::os::unix::Library;
-use parcell_link::{CONTROL_FD, Event, MARK_SECRET, Order, Outcome, Pin, Threads, receive};
+use parcell_link::{
+    CONTROL_FD, Code, Command, Event, MARK_SECRET, Order, Outcome, Pin, Threads, Where, receive,
+};
 
-use crate::{interrupt, link, rt, store, threads};
+use crate::distributed::{cells, commands};
+use crate::{interrupt, link, loaded, rt, threads};
 
 /// Name of the thread that runs cells.
 pub(crate) const CELL_THREAD: &str = "cell";
@@ -190,8 +191,11 @@ fn pool_problem(pool: &Result<threads::Pool, threads::AttachError>) -> Option<St
 fn run_orders(orders: &Receiver<Order>, mut threads: Threads) -> Option<Threads> {
     for order in orders {
         match order {
-            Order::Run { cell, libraries, module, symbol } => {
-                run_cell(cell, || load_and_call(&libraries, &module, &symbol));
+            Order::Run { cell, code, on, watched } => {
+                run_cell(cell, watched, || load_and_run(cell, &code, &on));
+            }
+            Order::Call { cell, command, watched } => {
+                run_cell(cell, watched, || rt::call(&mut || carry_out(&command)));
             }
             Order::Threads { wanted } => {
                 let wanted = wanted.unwrap_or(threads);
@@ -202,8 +206,8 @@ fn run_orders(orders: &Receiver<Order>, mut threads: Threads) -> Option<Threads>
                 threads::set_interactive_threads(wanted.interactive);
                 link::tell(&Event::Threads { threads, problem: None });
             }
-            Order::Forget { names } => {
-                if let Err(payload) = std::panic::catch_unwind(|| store::forget(&names)) {
+            Order::Forget { names, on } => {
+                if let Err(payload) = std::panic::catch_unwind(|| cells::forget(&names, &on)) {
                     eprintln!("a variable's `drop` panicked: {}", rt::message_of(payload.as_ref()));
                 }
                 link::tell(&Event::Forgotten { mark: link::close_streams() });
@@ -217,13 +221,11 @@ fn run_orders(orders: &Receiver<Order>, mut threads: Threads) -> Option<Threads>
     None
 }
 
-fn run_cell(cell: u64, run: impl FnOnce() -> Result<rt::Ended, String>) {
+fn run_cell(cell: u64, watched: bool, run: impl FnOnce() -> rt::Ended) {
     interrupt::clear();
+    link::begin_run(cell, watched);
     BUSY.store(true, Ordering::Relaxed);
-    let (outcome, time) = match run() {
-        Ok(rt::Ended { outcome, time }) => (outcome, time),
-        Err(message) => (Outcome::NotLoaded { message }, Duration::ZERO),
-    };
+    let rt::Ended { outcome, time } = run();
     threads::finish_spawned();
     BUSY.store(false, Ordering::Relaxed);
     let mark = link::close_streams();
@@ -231,35 +233,41 @@ fn run_cell(cell: u64, run: impl FnOnce() -> Result<rt::Ended, String>) {
     link::tell(&Event::Done { cell, mark, outcome, nanoseconds });
 }
 
-fn load_and_call(libraries: &[String], module: &str, symbol: &str) -> Result<rt::Ended, String> {
-    for library in libraries {
-        load_once(library)?;
+/// Loads a module and runs it where it is wanted. The driver loads what only workers run as well:
+/// later modules may need its statics, and places in its code must mean something here.
+fn load_and_run(cell: u64, code: &Code, on: &Where) -> rt::Ended {
+    let module = loaded::record(code);
+    if let Err(message) = module.load() {
+        return rt::Ended { outcome: Outcome::NotLoaded { message }, time: Duration::ZERO };
     }
-    let module_code = load(module)?;
-    // SAFETY: the engine generates exactly this signature under this name.
-    let entry = unsafe { module_code.get::<extern "C-unwind" fn()>(symbol.as_bytes()) };
-    let entry = entry.map_err(|e| e.to_string())?;
-    rt::enter(*entry).ok_or_else(|| format!("module {module} returned without an outcome"))
+    let enter = || {
+        let unsaid = || {
+            let message = format!("module {} returned without an outcome", code.file);
+            rt::Ended { outcome: Outcome::NotLoaded { message }, time: Duration::ZERO }
+        };
+        module.entry().map_or_else(unsaid, |entry| rt::enter(entry).unwrap_or_else(unsaid))
+    };
+    if *on == Where::Driver {
+        return enter();
+    }
+    let start = Instant::now();
+    let run = || cells::run(cell, module.clone(), &code.symbol, on, || enter().outcome);
+    let outcome = rt::guarded(run);
+    rt::Ended { outcome, time: start.elapsed() }
 }
 
-/// Loads what modules link without naming it, and what the C library keeps beside itself.
-fn load_once(library: &str) -> Result<(), String> {
-    static LOADED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !loaded.contains(library) {
-        load(library)?;
-        loaded.insert(library.to_owned());
+fn carry_out(command: &Command) -> Result<(), rt::Failure> {
+    match command {
+        Command::AddWorkers { count, options } => commands::add_workers(*count, options),
+        Command::RemoveWorkers { ids, timeout } => {
+            commands::remove_workers(ids.as_deref(), timeout.map(seconds))
+        }
+        Command::ShowWorkers { watch } => commands::show_workers(watch.map(seconds)),
     }
-    Ok(())
 }
 
-fn load(file: &str) -> Result<&'static Library, String> {
-    // Global, since modules name what other modules define: statics, and the cell library itself.
-    let how = libc::RTLD_NOW | libc::RTLD_GLOBAL;
-    // SAFETY: the kernel compiled the file against this very library; it has no initialisers of
-    // its own. It is leaked, so its code and vtables stay valid for ever.
-    let library = unsafe { Library::open(Some(file), how) }.map_err(|e| e.to_string())?;
-    Ok(Box::leak(Box::new(library)))
+fn seconds(number: f64) -> Duration {
+    Duration::try_from_secs_f64(number).unwrap_or(Duration::MAX)
 }
 
 fn place(directory: Option<String>, environment: Vec<(String, Option<String>)>) {

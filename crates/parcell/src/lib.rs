@@ -13,9 +13,11 @@
 
 mod allocations;
 pub mod display;
+mod distributed;
 pub mod driver;
 pub mod interrupt;
 pub mod link;
+mod loaded;
 pub mod prelude;
 #[doc(hidden)]
 pub mod rt;

@@ -4,11 +4,11 @@
 
 use std::io::{self, BufRead, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use parcell_link::{Bundle, Event, Mark, Publication, send};
+use parcell_link::{Bundle, Event, Mark, Publication, WorkerOutput, send};
 
 struct Link {
     control: Mutex<UnixStream>,
@@ -33,23 +33,67 @@ pub(crate) fn connect(control: UnixStream, secret: &str) {
     LINK.set(link).unwrap_or_else(|_| unreachable!("a driver connects once"));
 }
 
-/// Whether a kernel listens.
+/// Where a process without a kernel of its own takes what it shows.
+static DIVERTED: OnceLock<fn(Publication)> = OnceLock::new();
+/// The number of the run that the driver is at, or was at last.
+static RUN: AtomicU64 = AtomicU64::new(0);
+static WATCHED: AtomicBool = AtomicBool::new(false);
+
+/// Makes what this process shows go to `to`, which takes it to the driver: it is a worker.
+pub(crate) fn divert(to: fn(Publication)) {
+    DIVERTED.set(to).unwrap_or_else(|_| unreachable!("a worker begins once"));
+}
+
+/// Says that the driver begins run `number`, and whether a person watches it.
+pub(crate) fn begin_run(number: u64, watched: bool) {
+    RUN.store(number, Ordering::Relaxed);
+    WATCHED.store(watched, Ordering::Relaxed);
+}
+
+/// The number of the run that the driver is at, or was at last; 0 before the first and in a plain
+/// program. Outputs of what it started are shown in its cell, see [`publish_for`].
+pub fn run_number() -> u64 {
+    RUN.load(Ordering::Relaxed)
+}
+
+/// Whether a person watches the present run, for whom a line may tell what runs.
+pub fn watched() -> bool {
+    WATCHED.load(Ordering::Relaxed)
+}
+
+/// Whether a kernel listens, to this process or to the one that it works for.
 pub fn connected() -> bool {
-    LINK.get().is_some()
+    LINK.get().is_some() || DIVERTED.get().is_some()
 }
 
 /// Shows a rich output, in order with everything printed before and after. Blocks while the
 /// kernel is behind. Without a kernel its `text/plain` is printed.
 pub fn publish(publication: Publication) {
+    match DIVERTED.get() {
+        Some(take) => take(publication),
+        None => publish_in(None, publication),
+    }
+}
+
+/// Shows a rich output in the cell of run `number`, also after that has ended. Blocks while the
+/// kernel is behind. Without a kernel its text is printed.
+pub fn publish_for(number: u64, publication: Publication) {
+    publish_in(Some(number), publication);
+}
+
+fn publish_in(cell: Option<u64>, publication: Publication) {
     let Some(link) = LINK.get() else { return print_plainly(&publication) };
     let mark = link.marks.fetch_add(1, Ordering::Relaxed);
     write_mark(link, mark);
-    tell(&Event::Publish { mark, publication });
+    tell(&Event::Publish { mark, cell, publication });
 }
 
-/// Asks the user for a line; blocks until it comes. `None` where there is nobody to ask, or when
-/// the cell is interrupted.
+/// Asks the user for a line; blocks until it comes. `None` where there is nobody to ask, as for
+/// workers, or when the cell is interrupted.
 pub fn ask(prompt: &str, password: bool) -> Option<String> {
+    if DIVERTED.get().is_some() {
+        return None;
+    }
     let Some(link) = LINK.get() else { return ask_terminal(prompt) };
     let answers = link.answers.lock().unwrap_or_else(PoisonError::into_inner);
     tell(&Event::Input { prompt: prompt.to_owned(), password });
@@ -105,6 +149,16 @@ fn print_plainly(publication: &Publication) {
     match publication {
         Publication::Display { bundle, .. } | Publication::Result { bundle } => text(bundle),
         Publication::Update { .. } | Publication::Clear { .. } => {}
+        Publication::Worker { worker, what: WorkerOutput::Text { stderr, text } } => {
+            for line in text.lines() {
+                let line = format!("From worker {worker}:\t{line}");
+                if *stderr { eprintln!("{line}") } else { println!("{line}") }
+            }
+        }
+        Publication::Worker { worker, what: WorkerOutput::Shown(publication) } => {
+            println!("From worker {worker}:");
+            print_plainly(publication);
+        }
     }
 }
 

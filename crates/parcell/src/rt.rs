@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use parcell_link::{Outcome, Panic};
+use parcell_link::{Outcome, Panic, RemotePanic};
 
 pub use crate::store::{put, take};
 use crate::threads::in_task;
@@ -124,6 +124,37 @@ async fn interrupted() {
     }
 }
 
+/// Runs what a magic asks of the library, as a cell's statements are run.
+pub(crate) fn call(statements: &mut dyn FnMut() -> Result<(), Failure>) -> Ended {
+    run(statements);
+    ENDED.take().expect("`run` leaves behind how it ended")
+}
+
+/// Catches what `work` throws, as if a cell had thrown it.
+pub(crate) fn guarded(work: impl FnOnce() -> Outcome) -> Outcome {
+    noticed().clear();
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| panicked(payload.as_ref()))
+}
+
+/// The payload of a panic that tells of failures on workers. It is thrown with
+/// [`std::panic::panic_any`], so that the cell is told the caller's place.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    /// What the cell shows in place of `Panic`: `RemoteError`, `ProcessExited`, `CompositeError`.
+    pub(crate) name: &'static str,
+    /// One line.
+    pub(crate) message: String,
+    /// What failed where.
+    pub(crate) remote: Vec<RemotePanic>,
+}
+
+fn told(payload: &(dyn Any + Send)) -> (Option<String>, Vec<RemotePanic>) {
+    match payload.downcast_ref::<Told>() {
+        Some(told) => (Some(told.name.to_owned()), told.remote.clone()),
+        None => (None, Vec::new()),
+    }
+}
+
 fn noticed() -> std::sync::MutexGuard<'static, Vec<Panic>> {
     NOTICED.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -135,12 +166,10 @@ fn panicked(payload: &(dyn Any + Send)) -> Outcome {
     let message = message_of(payload);
     let mut panics = std::mem::take(&mut *noticed());
     let same = panics.iter().rposition(|p| p.message == message);
-    let unnoticed = || Panic {
-        message: message.clone(),
-        file: String::new(),
-        line: 0,
-        column: 0,
-        thread: None,
+    let unnoticed = || {
+        let (name, remote) = told(payload);
+        let (message, file) = (message.clone(), String::new());
+        Panic { message, file, line: 0, column: 0, thread: None, name, remote }
     };
     Outcome::Panicked(same.map_or_else(unnoticed, |index| panics.swap_remove(index)))
 }
@@ -155,6 +184,7 @@ pub(crate) fn notice_as(first: &str, all: &str) {
 pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    let text = text.or_else(|| payload.downcast_ref::<Told>().map(|told| told.message.clone()));
     text.unwrap_or_else(|| "a panic whose payload is not text".to_owned())
 }
 
@@ -166,12 +196,15 @@ pub(crate) fn on_panic(info: &PanicHookInfo<'_>) {
     let current = std::thread::current();
     let name = current.name().unwrap_or("<unnamed>");
     let place = info.location();
+    let (told_name, remote) = told(info.payload());
     let panic = Panic {
         message: message_of(info.payload()),
         file: place.map(|l| l.file().to_owned()).unwrap_or_default(),
         line: place.map_or(0, std::panic::Location::line),
         column: place.map_or(0, std::panic::Location::column),
         thread: (name != crate::driver::CELL_THREAD).then(|| name.to_owned()),
+        name: told_name,
+        remote,
     };
     if name == crate::driver::CELL_THREAD || rayon::current_thread_index().is_some() || in_task() {
         return noticed().push(panic);
@@ -204,9 +237,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_remote_failure_reaches_the_cell_with_what_failed_where() {
+        let backtrace = vec!["slow".to_owned()];
+        let (message, file) = ("no such row".to_owned(), "In[2]".to_owned());
+        let remote = vec![RemotePanic { worker: 2, message, file, line: 1, column: 5, backtrace }];
+        let message = "on worker 2: no such row".to_owned();
+        let told = Told { name: "RemoteError", message: message.clone(), remote: remote.clone() };
+        let outcome = guarded(|| std::panic::resume_unwind(Box::new(told)));
+        let Outcome::Panicked(panic) = outcome else { panic!("{outcome:?}") };
+        assert_eq!((panic.message, panic.remote), (message, remote));
+        assert_eq!(panic.name.as_deref(), Some("RemoteError"));
+    }
+
+    #[test]
     fn several_panics_are_reported_where_the_first_happened() {
         let (file, thread) = ("In[3]".to_owned(), Some("parcell-1".to_owned()));
-        let first = Panic { message: "one of many".to_owned(), file, line: 7, column: 2, thread };
+        let (message, name) = ("one of many".to_owned(), None);
+        let first = Panic { message, file, line: 7, column: 2, thread, name, remote: Vec::new() };
         noticed().push(first.clone());
         notice_as("one of many", "many");
         let outcome = panicked(&"many".to_owned());

@@ -11,6 +11,7 @@
 use std::alloc::Layout;
 use std::any::type_name;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 
 struct Slot {
@@ -27,6 +28,27 @@ static SLOTS: LazyLock<Mutex<HashMap<String, Slot>>> = LazyLock::new(Mutex::defa
 
 fn slots() -> std::sync::MutexGuard<'static, HashMap<String, Slot>> {
     SLOTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The id of this process: its variables are told by it. 1 is the driver.
+static PROCESS: AtomicU32 = AtomicU32::new(1);
+
+/// Says that this process is worker `id`, so that missing variables are explained accordingly.
+pub(crate) fn belong_to(id: u32) {
+    PROCESS.store(id, Ordering::Relaxed);
+}
+
+/// Why a variable that a cell takes is not there.
+fn missing(name: &str, process: u32) -> String {
+    match process {
+        0 | 1 => {
+            format!("variable `{name}` is not there any more: run the cell that defines it again")
+        }
+        id => format!(
+            "variable `{name}` is not on worker {id}: the cell that defines it ran before this \
+             worker was started, or on other processes only; run that cell again"
+        ),
+    }
 }
 
 impl Drop for Slot {
@@ -83,7 +105,7 @@ fn remove(name: &str, layout: Layout, type_name: &'static str) -> *mut u8 {
     let mut all = slots();
     let Some(slot) = all.get(name) else {
         drop(all);
-        panic!("variable `{name}` is not there any more: run the cell that defines it again");
+        panic!("{}", missing(name, PROCESS.load(Ordering::Relaxed)));
     };
     if slot.layout != layout || slot.type_name != type_name {
         let kept = slot.type_name;
@@ -127,6 +149,12 @@ mod tests {
         put("store_rc", 3_u8);
         assert_eq!(Rc::strong_count(&value), 1, "replaced values are dropped");
         forget(&["store_rc".to_owned(), "never".to_owned()]);
+    }
+
+    #[test]
+    fn what_is_missing_on_a_worker_is_told_with_its_id() {
+        assert!(missing("x", 1).contains("`x` is not there any more"));
+        assert!(missing("x", 4).contains("`x` is not on worker 4"));
     }
 
     #[test]
