@@ -13,6 +13,7 @@
 
 mod allocations;
 pub mod display;
+pub mod distributed;
 pub mod driver;
 pub mod interrupt;
 pub mod link;
