@@ -13,7 +13,7 @@
 
 mod allocations;
 pub mod display;
-mod distributed;
+pub mod distributed;
 pub mod driver;
 pub mod interrupt;
 pub mod link;

@@ -1,4 +1,76 @@
-//! Processes: workers that run what the driver asks them to.
+//! Processes: workers, what runs on them, and how values travel between them.
+//!
+//! The code reads from what users call down to the bytes: [`procs`] starts and ends workers;
+//! [`remote`] and [`future`] make calls; [`call`] sends them; [`node`] is this process among the
+//! others; [`jobs`] runs what others call here; [`blob`] turns values into bytes and `transport`
+//! carries them.
 
+mod address;
+#[doc(hidden)]
+pub mod blob;
+mod bulk;
+mod call;
+mod calls;
+#[doc(hidden)]
+pub mod capture;
 pub(crate) mod cells;
+mod clock;
 pub(crate) mod commands;
+pub(crate) mod error;
+mod everywhere;
+#[doc(hidden)]
+pub mod function;
+mod future;
+mod handles;
+mod jobs;
+mod keeper;
+mod kept;
+mod launch;
+mod macros;
+mod mailbox;
+mod message;
+mod modules;
+pub(crate) mod node;
+mod objects;
+pub(crate) mod output;
+mod peers;
+mod portable;
+mod procs;
+mod questions;
+mod refusal;
+mod remote;
+#[doc(hidden)]
+pub mod rt;
+mod store;
+mod target;
+pub(crate) mod transport;
+mod usage;
+mod value;
+mod waiting;
+mod watch;
+pub(crate) mod worker;
+
+pub use error::{CompositeError, RemoteError, RemotePanic};
+pub use future::RemoteFuture;
+pub use launch::LaunchError;
+pub use message::Census;
+pub use portable::Portable;
+pub use procs::{
+    AddProcs, Workers, addprocs, census, init, interrupt, myid, nprocs, nworkers, procs, rmprocs,
+    try_rmprocs, workers,
+};
+pub use remote::{
+    Remote, RemoteFunction, remote_do, remotecall, remotecall_fetch, remotecall_wait,
+    try_remotecall_fetch,
+};
+pub use target::Target;
+
+/// What this process holds at the moment.
+fn census_here(node: &node::Node) -> Census {
+    Census {
+        handles: node.handles.count(),
+        pending: node.calls.count(),
+        running: node.jobs.count(),
+        ..node.store.census()
+    }
+}

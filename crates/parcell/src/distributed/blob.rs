@@ -1,0 +1,595 @@
+//! Values as bytes: what is written here is read in another process.
+//!
+//! A blob holds several values, one after another. A large plain array lies in a *bulk*, memory
+//! that is sent from where it is and stays where it arrives; everything else is
+//! [postcard](https://docs.rs/postcard). Handles, such as futures, travel inside values as their
+//! [`RefId`]; the blob keeps alive what they lead to.
+//!
+//! ```text
+//! value: form: u8 | name: u16 and bytes | length: u64 | length bytes
+//! form 0  postcard
+//! form 1  plain array: dimensions: u8 | each: u64 | the elements
+//! form 2  plain array: dimensions: u8 | each: u64; the elements are the next bulk
+//! ```
+
+use std::any::{Any, TypeId, type_name};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::thread::LocalKey;
+
+use postcard::ser_flavors::Flavor;
+use serde::{Deserialize, Serialize};
+
+use super::Portable;
+use super::bulk::PlainType;
+use super::transport::{Buffer, Bulk, Misfit, NoMemory};
+
+const POSTCARD: u8 = 0;
+const PLAIN: u8 = 1;
+const PLAIN_BULK: u8 = 2;
+
+/// Plain arrays of so many bytes or more travel as bulks.
+const BULK: usize = 16 << 10;
+/// Bulks of one blob; what would be more lies in the bytes.
+const MAX_BULKS: usize = 1 << 10;
+
+/// The name of something in another process that a handle leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RefId {
+    /// The process that holds the value.
+    pub owner: u32,
+    /// The process that gave the number.
+    pub creator: u32,
+    /// Counts what the creator named.
+    pub number: u64,
+}
+
+/// What keeps alive the thing that a handle leads to.
+pub type KeepAlive = Arc<dyn Any + Send + Sync>;
+
+/// Why a value could not be written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EncodeError {
+    /// serde could not write the value down.
+    #[error("a value of type `{kind}` could not be written: {why}")]
+    Serde {
+        /// The value's type.
+        kind: String,
+        /// What serde says.
+        why: String,
+    },
+}
+
+/// Why a value could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// There is another value.
+    #[error("a value of type `{wanted}` was expected, and one of type `{found}` arrived")]
+    Type {
+        /// The type to be read.
+        wanted: String,
+        /// The type that was written.
+        found: String,
+    },
+    /// There is no further value.
+    #[error("a value of type `{wanted}` was expected, and nothing more arrived")]
+    Nothing {
+        /// The type to be read.
+        wanted: String,
+    },
+    /// The bytes of the value itself make no sense.
+    #[error("a value of type `{wanted}` arrived damaged: {why}")]
+    Damaged {
+        /// The type to be read.
+        wanted: String,
+        /// What is wrong with the bytes.
+        why: String,
+    },
+    /// The bytes around the values make no sense.
+    #[error("values arrived damaged: {why}")]
+    Frame {
+        /// What is wrong with the bytes.
+        why: String,
+    },
+    /// There is no memory for the value.
+    #[error("a value of type `{wanted}` does not fit into memory: {bytes} bytes")]
+    Memory {
+        /// The type to be read.
+        wanted: String,
+        /// How much was needed.
+        bytes: usize,
+    },
+}
+
+/// The bytes that postcard writes.
+pub struct Sink(Vec<u8>);
+
+impl Flavor for Sink {
+    type Output = Vec<u8>;
+
+    #[inline]
+    fn try_extend(&mut self, data: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(data);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<Vec<u8>> {
+        Ok(self.0)
+    }
+}
+
+type Serializer = postcard::Serializer<Sink>;
+type Deserializer<'a> = postcard::Deserializer<'a, postcard::de_flavors::Slice<'a>>;
+
+/// Writes values, one after another, into a [`Blob`].
+#[derive(Default)]
+pub struct BlobWriter {
+    bytes: Vec<u8>,
+    bulks: Vec<Bulk>,
+    refs: Vec<(RefId, KeepAlive)>,
+}
+
+impl BlobWriter {
+    /// Nothing written yet.
+    pub fn new() -> BlobWriter {
+        BlobWriter::default()
+    }
+
+    /// Writes a value. The elements of a plain array are copied once.
+    pub fn write<T: Portable>(&mut self, value: &T) -> Result<(), EncodeError> {
+        self.write_any(value, type_name::<T>(), &|serializer| value.serialize(serializer))
+    }
+
+    /// Writes a value that the blob may share: the elements of a plain array are not copied.
+    pub fn write_owned<T: Portable>(&mut self, value: Arc<T>) -> Result<(), EncodeError> {
+        if self.write_shared(Arc::clone(&value) as KeepAlive, type_name::<T>()) {
+            return Ok(());
+        }
+        self.write(&*value)
+    }
+
+    /// What was written.
+    pub fn finish(self) -> Blob {
+        let BlobWriter { bytes, bulks, refs } = self;
+        Blob(Arc::new(Written { bytes: Arc::new(bytes), bulks, refs }))
+    }
+
+    fn write_any(
+        &mut self,
+        value: &dyn Any,
+        kind: &str,
+        serialize: &dyn Fn(&mut Serializer) -> postcard::Result<()>,
+    ) -> Result<(), EncodeError> {
+        if let Some(plain) = PlainType::of(value.type_id()) {
+            self.write_plain(value, plain, kind);
+            return Ok(());
+        }
+        let before = self.bytes.len();
+        let length_at = self.begin(POSTCARD, kind);
+        let mut serializer = Serializer { output: Sink(std::mem::take(&mut self.bytes)) };
+        let (result, carried) = with(&CARRYING, Vec::new(), || serialize(&mut serializer));
+        self.bytes = serializer.output.0;
+        self.refs.extend(carried);
+        match result {
+            Ok(()) => {
+                self.end(length_at);
+                Ok(())
+            }
+            Err(error) => {
+                self.bytes.truncate(before);
+                Err(EncodeError::Serde { kind: short_name(kind), why: reason(error).to_owned() })
+            }
+        }
+    }
+
+    /// Writes a large plain array without a copy; `false` for anything else.
+    fn write_shared(&mut self, value: KeepAlive, kind: &str) -> bool {
+        let Some(plain) = PlainType::of((*value).type_id()) else { return false };
+        let Some(shape) = plain.shape(&*value) else { return false };
+        if !self.large(plain, &shape) {
+            return false;
+        }
+        let Some(bulk) = plain.share(value) else { return false };
+        self.write_bulk(bulk, kind, &shape);
+        true
+    }
+
+    fn write_plain(&mut self, value: &dyn Any, plain: &PlainType, kind: &str) {
+        let Some(shape) = plain.shape(value) else { return };
+        if self.large(plain, &shape)
+            && let Some(bulk) = plain.copy(value)
+        {
+            return self.write_bulk(bulk, kind, &shape);
+        }
+        let length_at = self.begin(PLAIN, kind);
+        self.write_shape(&shape);
+        plain.append(value, &mut self.bytes);
+        self.end(length_at);
+    }
+
+    fn write_bulk(&mut self, bulk: Bulk, kind: &str, shape: &[usize]) {
+        let length_at = self.begin(PLAIN_BULK, kind);
+        self.write_shape(shape);
+        self.end(length_at);
+        self.bulks.push(bulk);
+    }
+
+    fn large(&self, plain: &PlainType, shape: &[usize]) -> bool {
+        let bytes = shape.iter().product::<usize>() * plain.element_size();
+        bytes >= BULK && self.bulks.len() < MAX_BULKS
+    }
+
+    fn write_shape(&mut self, shape: &[usize]) {
+        self.bytes.push(shape.len() as u8);
+        for &extent in shape {
+            self.bytes.extend_from_slice(&(extent as u64).to_le_bytes());
+        }
+    }
+
+    /// Writes what goes before a value; where its length belongs.
+    fn begin(&mut self, form: u8, kind: &str) -> usize {
+        self.bytes.push(form);
+        let name_at = self.bytes.len();
+        self.bytes.extend_from_slice(&[0; 2]);
+        push_short_name(kind, &mut self.bytes);
+        let name = (self.bytes.len() - name_at - 2).min(usize::from(u16::MAX));
+        self.bytes.truncate(name_at + 2 + name);
+        self.bytes[name_at..name_at + 2].copy_from_slice(&(name as u16).to_le_bytes());
+        self.bytes.extend_from_slice(&[0; 8]);
+        self.bytes.len() - 8
+    }
+
+    fn end(&mut self, length_at: usize) {
+        let length = (self.bytes.len() - length_at - 8) as u64;
+        self.bytes[length_at..length_at + 8].copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+struct Written {
+    bytes: Arc<Vec<u8>>,
+    bulks: Vec<Bulk>,
+    refs: Vec<(RefId, KeepAlive)>,
+}
+
+/// Values that were written. A clone is a second handle on the same memory.
+#[derive(Clone)]
+pub struct Blob(Arc<Written>);
+
+/// What goes before the bytes of a blob in a message.
+#[derive(Serialize, Deserialize)]
+struct Preface {
+    bytes: usize,
+    /// Whether the bytes are a bulk of their own.
+    apart: bool,
+    bulks: usize,
+    refs: Vec<RefId>,
+}
+
+impl Blob {
+    /// A blob without values.
+    pub fn empty() -> Blob {
+        BlobWriter::new().finish()
+    }
+
+    /// The handles inside, and what keeps their things alive.
+    pub fn refs(&self) -> &[(RefId, KeepAlive)] {
+        &self.0.refs
+    }
+
+    /// Bytes of memory, with all bulks.
+    pub fn size(&self) -> usize {
+        self.0.bytes.len() + self.0.bulks.iter().map(Bulk::len).sum::<usize>()
+    }
+
+    /// Appends the blob to a message: what is short to its head, what is long to its bulks.
+    pub(crate) fn attach(&self, head: &mut Vec<u8>, bulks: &mut Vec<Bulk>) {
+        let written = &*self.0;
+        let preface = Preface {
+            bytes: written.bytes.len(),
+            apart: written.bytes.len() >= BULK,
+            bulks: written.bulks.len(),
+            refs: written.refs.iter().map(|(id, _)| *id).collect(),
+        };
+        let before = std::mem::take(head);
+        *head = postcard::to_extend(&preface, before)
+            .unwrap_or_else(|_| unreachable!("numbers are written to memory"));
+        if preface.apart {
+            bulks.push(Bulk::of(Arc::clone(&written.bytes)));
+        } else {
+            head.extend_from_slice(&written.bytes);
+        }
+        bulks.extend(written.bulks.iter().cloned());
+    }
+
+    /// The blob as it would arrive, for a reader in this process. Copies everything once.
+    pub(crate) fn arrive(&self) -> Result<Incoming, DecodeError> {
+        let bulks = self.0.bulks.iter().map(Buffer::copy_of).collect::<Result<Vec<_>, _>>();
+        Ok(Incoming {
+            bytes: Bytes::Own(self.0.bytes.to_vec()),
+            bulks: bulks.map_err(|error| damaged_frame(error.to_string()))?.into_iter(),
+            refs: self.0.refs.iter().map(|(id, _)| *id).collect(),
+        })
+    }
+}
+
+enum Bytes {
+    Own(Vec<u8>),
+    Bulk(Buffer),
+}
+
+/// Values that have arrived, to be read once by a [`BlobReader`].
+pub struct Incoming {
+    bytes: Bytes,
+    bulks: std::vec::IntoIter<Buffer>,
+    refs: Vec<RefId>,
+}
+
+impl Incoming {
+    /// Takes a blob from the front of a message: the reverse of [`Blob::attach`].
+    pub(crate) fn detach(
+        head: &mut &[u8],
+        bulks: &mut std::vec::IntoIter<Buffer>,
+    ) -> Result<Incoming, DecodeError> {
+        let (preface, rest) = postcard::take_from_bytes::<Preface>(head)
+            .map_err(|error| damaged_frame(reason(error).to_owned()))?;
+        let bytes = if preface.apart {
+            *head = rest;
+            bulks.next().filter(|bulk| bulk.len() == preface.bytes).map(Bytes::Bulk)
+        } else {
+            let split = rest.split_at_checked(preface.bytes);
+            split.map(|(bytes, rest)| {
+                *head = rest;
+                Bytes::Own(bytes.to_vec())
+            })
+        };
+        let bytes = bytes.ok_or_else(|| {
+            damaged_frame(format!("{} bytes were announced, and did not come", preface.bytes))
+        })?;
+        if preface.bulks > bulks.len() {
+            let (wanted, found) = (preface.bulks, bulks.len());
+            return Err(damaged_frame(format!("{wanted} arrays were announced, {found} came")));
+        }
+        let own = bulks.by_ref().take(preface.bulks).collect::<Vec<_>>();
+        Ok(Incoming { bytes, bulks: own.into_iter(), refs: preface.refs })
+    }
+
+    /// The handles inside.
+    pub fn refs(&self) -> &[RefId] {
+        &self.refs
+    }
+
+    /// Reads the values, from the first on.
+    pub fn reader(&mut self) -> BlobReader<'_> {
+        let bytes = match &self.bytes {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Bulk(buffer) => buffer.bytes(),
+        };
+        BlobReader { rest: bytes, bulks: &mut self.bulks, refs: &self.refs }
+    }
+}
+
+/// Reads values, one after another, as they were written.
+pub struct BlobReader<'a> {
+    rest: &'a [u8],
+    bulks: &'a mut std::vec::IntoIter<Buffer>,
+    refs: &'a [RefId],
+}
+
+/// A value that is about to be read.
+struct Found<'a> {
+    form: u8,
+    payload: &'a [u8],
+}
+
+impl<'a> BlobReader<'a> {
+    /// Reads the next value. The elements of a large plain array stay where they arrived.
+    pub fn read<T: Portable>(&mut self) -> Result<T, DecodeError> {
+        let kind = type_name::<T>();
+        if let Some(plain) = PlainType::of(TypeId::of::<T>()) {
+            let value = self.read_plain(plain, kind)?;
+            return match value.downcast::<T>() {
+                Ok(value) => Ok(*value),
+                Err(_) => unreachable!("a plain type assembles its own type"),
+            };
+        }
+        let mut value = None;
+        self.read_any(kind, &mut |deserializer| {
+            value = Some(T::deserialize(deserializer)?);
+            Ok(())
+        })?;
+        value.ok_or_else(|| damaged(kind, "it was not read"))
+    }
+
+    /// Whether all values have been read.
+    pub fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn read_any(
+        &mut self,
+        kind: &str,
+        deserialize: &mut dyn FnMut(&mut Deserializer<'_>) -> postcard::Result<()>,
+    ) -> Result<(), DecodeError> {
+        let Found { form, payload } = self.next(kind)?;
+        if form != POSTCARD {
+            return Err(damaged(kind, &format!("its form is {form}")));
+        }
+        let mut deserializer = Deserializer::from_bytes(payload);
+        let refs = self.refs.to_vec();
+        let (result, _) = with(&CARRIED, refs, || deserialize(&mut deserializer));
+        let left = result.and_then(|()| deserializer.finalize());
+        match left {
+            Ok([]) => Ok(()),
+            Ok(left) => Err(damaged(kind, &format!("{} bytes were left over", left.len()))),
+            Err(error) => Err(damaged(kind, reason(error))),
+        }
+    }
+
+    fn read_plain(&mut self, plain: &PlainType, kind: &str) -> Result<Box<dyn Any>, DecodeError> {
+        let Found { form, payload } = self.next(kind)?;
+        let (shape, elements) =
+            split_shape(payload).ok_or_else(|| damaged(kind, "its shape is cut off"))?;
+        let elements = match form {
+            PLAIN => {
+                let buffer = Buffer::new(elements.len(), plain.element_align());
+                let mut buffer = buffer.map_err(|error| no_memory(kind, error))?;
+                buffer.fill(elements);
+                buffer
+            }
+            PLAIN_BULK => {
+                self.bulks.next().ok_or_else(|| damaged(kind, "its elements did not come"))?
+            }
+            _ => return Err(damaged(kind, &format!("its form is {form}"))),
+        };
+        let bytes = elements.len();
+        match plain.assemble(&shape, elements) {
+            Ok(Some(array)) => Ok(array),
+            Ok(None) => Err(damaged(kind, &format!("{bytes} bytes do not have shape {shape:?}"))),
+            Err(misfit) => Err(misfits(kind, misfit)),
+        }
+    }
+
+    /// Reads what goes before a value, which must be of this type.
+    fn next(&mut self, kind: &str) -> Result<Found<'a>, DecodeError> {
+        if self.rest.is_empty() {
+            return Err(DecodeError::Nothing { wanted: short_name(kind) });
+        }
+        let cut_off = || damaged(kind, "it is cut off");
+        let (&[form, low, high], rest) = self.rest.split_first_chunk().ok_or_else(cut_off)?;
+        let (name, rest) = rest
+            .split_at_checked(usize::from(u16::from_le_bytes([low, high])))
+            .ok_or_else(cut_off)?;
+        let mut wanted = Vec::with_capacity(name.len());
+        push_short_name(kind, &mut wanted);
+        wanted.truncate(usize::from(u16::MAX));
+        if wanted != name {
+            let found = String::from_utf8_lossy(name).into_owned();
+            return Err(DecodeError::Type { wanted: short_name(kind), found });
+        }
+        let (length, rest) = rest.split_first_chunk().ok_or_else(cut_off)?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| cut_off())?;
+        let (payload, rest) = rest.split_at_checked(length).ok_or_else(cut_off)?;
+        self.rest = rest;
+        Ok(Found { form, payload })
+    }
+}
+
+/// The dimensions at the front of a plain array, and what follows.
+fn split_shape(payload: &[u8]) -> Option<(Vec<usize>, &[u8])> {
+    let (&dimensions, rest) = payload.split_first()?;
+    let (extents, rest) = rest.split_at_checked(8 * usize::from(dimensions))?;
+    let (extents, _) = extents.as_chunks::<8>();
+    let shape = extents.iter().map(|&extent| usize::try_from(u64::from_le_bytes(extent)));
+    Some((shape.collect::<Result<_, _>>().ok()?, rest))
+}
+
+/// Appends a type's name without paths: cells compile the same type again in other crates.
+fn push_short_name(name: &str, to: &mut Vec<u8>) {
+    let mut word = to.len();
+    let mut bytes = name.bytes().peekable();
+    while let Some(byte) = bytes.next() {
+        if byte == b':' && bytes.peek() == Some(&b':') {
+            bytes.next();
+            to.truncate(word);
+            continue;
+        }
+        to.push(byte);
+        if !(byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80) {
+            word = to.len();
+        }
+    }
+}
+
+fn short_name(name: &str) -> String {
+    let mut short = Vec::with_capacity(name.len());
+    push_short_name(name, &mut short);
+    String::from_utf8_lossy(&short).into_owned()
+}
+
+fn damaged(kind: &str, why: &str) -> DecodeError {
+    DecodeError::Damaged { wanted: short_name(kind), why: why.to_owned() }
+}
+
+fn damaged_frame(why: String) -> DecodeError {
+    DecodeError::Frame { why }
+}
+
+fn misfits(kind: &str, misfit: Misfit) -> DecodeError {
+    damaged(kind, &misfit.to_string())
+}
+
+fn no_memory(kind: &str, error: NoMemory) -> DecodeError {
+    match error {
+        NoMemory::Refused(bytes) => DecodeError::Memory { wanted: short_name(kind), bytes },
+        NoMemory::Alignment(_) => damaged(kind, &error.to_string()),
+    }
+}
+
+/// What postcard's errors mean to somebody who does not know postcard.
+fn reason(error: postcard::Error) -> &'static str {
+    use postcard::Error;
+    match error {
+        Error::SerializeSeqLengthUnknown => "its `Serialize` does not tell a sequence's length",
+        Error::WontImplement => "its type needs a format that describes itself (`deserialize_any`)",
+        Error::SerdeSerCustom | Error::SerdeDeCustom => "its own (de)serialization refused it",
+        Error::DeserializeUnexpectedEnd => "its bytes are cut off",
+        Error::DeserializeBadVarint => "a number in it is too large for its type",
+        Error::DeserializeBadBool => "a bool in it is neither 0 nor 1",
+        Error::DeserializeBadChar => "a char in it is not Unicode",
+        Error::DeserializeBadUtf8 => "a string in it is not UTF-8",
+        Error::DeserializeBadOption => "an Option in it is neither None nor Some",
+        Error::DeserializeBadEnum => "an enum in it has no such variant",
+        _ => "its bytes make no sense",
+    }
+}
+
+thread_local! {
+    /// The handles inside the value that is being written, innermost writer.
+    static CARRYING: RefCell<Option<Vec<(RefId, KeepAlive)>>> = const { RefCell::new(None) };
+    /// The handles that came with the value that is being read, innermost reader.
+    static CARRIED: RefCell<Option<Vec<RefId>>> = const { RefCell::new(None) };
+}
+
+/// Runs `action` with `list` in place, and gives both results. What was in place before is back
+/// afterwards, also after a panic.
+fn with<E, R>(
+    place: &'static LocalKey<RefCell<Option<Vec<E>>>>,
+    list: Vec<E>,
+    action: impl FnOnce() -> R,
+) -> (R, Vec<E>) {
+    struct Restore<E: 'static>(&'static LocalKey<RefCell<Option<Vec<E>>>>, Option<Vec<E>>);
+    impl<E> Drop for Restore<E> {
+        fn drop(&mut self) {
+            self.0.set(self.1.take());
+        }
+    }
+    let restore = Restore(place, place.replace(Some(list)));
+    let result = action();
+    let list = restore.0.take().unwrap_or_default();
+    (result, list)
+}
+
+/// Says that the value being written holds a handle, whose thing `handle` keeps alive. Called by
+/// `Serialize` of handles; an error unless a [`BlobWriter`] is writing on this thread.
+pub(crate) fn carry<E: serde::ser::Error>(handle: KeepAlive, id: RefId) -> Result<(), E> {
+    if carry_in_writer(handle, id) {
+        return Ok(());
+    }
+    Err(E::custom("a handle can only travel in a remote call"))
+}
+
+fn carry_in_writer(handle: KeepAlive, id: RefId) -> bool {
+    CARRYING.with_borrow_mut(|list| list.as_mut().map(|list| list.push((id, handle))).is_some())
+}
+
+/// The handles that came with the value that a [`BlobReader`] is reading on this thread; `None` if
+/// none is reading.
+pub(crate) fn carried() -> Option<Vec<RefId>> {
+    CARRIED.with_borrow(Clone::clone)
+}

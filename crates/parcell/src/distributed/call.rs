@@ -1,0 +1,85 @@
+//! Remote calls, as all who make them do: find the process, say where the code is, send, wait.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::blob::{Blob, Incoming};
+use super::error::RemoteError;
+use super::function::{FunctionRef, Prepared};
+use super::handles::{Handle, Known};
+use super::jobs::not_written;
+use super::message::{Answer, Call, Want, Work};
+use super::node::{Node, node};
+use super::waiting::{Slot, unexpected};
+use super::{blob, future, modules, output};
+
+/// Something to run elsewhere, ready to be sent.
+pub(crate) struct Outgoing {
+    pub(crate) work: Work,
+    pub(crate) blob: Blob,
+}
+
+impl Outgoing {
+    /// A function that travels with its captures.
+    pub(crate) fn new(prepared: Result<Prepared, blob::EncodeError>) -> Result<Outgoing, RemoteError> {
+        let prepared = prepared.map_err(not_written)?;
+        let function = reference(&prepared)?;
+        Ok(Outgoing { work: Work::New(function), blob: prepared.captures })
+    }
+}
+
+/// Where the code of a function is, for other processes.
+pub(crate) fn reference(prepared: &Prepared) -> Result<FunctionRef, RemoteError> {
+    let trampoline = modules::refer(prepared.trampoline as usize)?;
+    let body = modules::refer(prepared.body)?;
+    Ok(FunctionRef { trampoline, body })
+}
+
+pub(crate) fn words(place: &Location<'_>) -> String {
+    crate::rt::place_in_words(place.file(), place.line())
+}
+
+fn call(node: &Node, outgoing: &Outgoing, want: Want, place: &Location<'_>) -> Call {
+    Call {
+        number: node.number(),
+        cell: output::current_cell(),
+        work: outgoing.work.clone(),
+        want,
+        place: words(place),
+    }
+}
+
+/// Starts a call whose result is kept where it runs. Returns at once. If the process is gone, the
+/// future says so.
+pub(crate) fn start(to: u32, outgoing: Outgoing, place: &Location<'_>) -> Arc<Handle> {
+    let node = node();
+    let id = node.new_id(to);
+    let handle = node.handles.new_handle(id, Known::Coming);
+    let call = call(node, &outgoing, Want::Kept(id), place);
+    node.call(to, call, outgoing.blob, future::told(&handle));
+    handle
+}
+
+/// Runs a call and brings its value. Blocks until it has ended.
+pub(crate) fn fetch(
+    to: u32,
+    outgoing: Outgoing,
+    place: &Location<'_>,
+) -> Result<Incoming, RemoteError> {
+    let node = node();
+    let slot = Slot::new();
+    let call = call(node, &outgoing, Want::Value, place);
+    node.call(to, call, outgoing.blob, slot.filler());
+    let ended = slot.wait(|| ());
+    match ended.result? {
+        Answer::Value => Ok(ended.blob),
+        _ => Err(unexpected(to, "a call")),
+    }
+}
+
+/// Starts a call and forgets it.
+pub(crate) fn tell(to: u32, outgoing: Outgoing, place: &Location<'_>) -> Result<(), RemoteError> {
+    let node = node();
+    let call = call(node, &outgoing, Want::Nothing, place);
+    node.send(to, super::message::Message::Call(call), outgoing.blob)
+}

@@ -1,0 +1,205 @@
+//! What can go wrong between processes, as values that carry the facts.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a remote call, or a value that lives on another process, gave no result.
+///
+/// ```no_run
+/// use parcell::prelude::*;
+///
+/// match spawn_at!(2, 1 / std::hint::black_box(0)).try_fetch() {
+///     Err(RemoteError::Panicked(panic)) => println!("{}: {}", panic.worker, panic.message),
+///     other => println!("{other:?}"),
+/// }
+/// ```
+///
+/// # Source
+/// `RemoteException`, `ProcessExitedException`, Julia's Distributed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[non_exhaustive]
+pub enum RemoteError {
+    /// The remote code panicked. Its process lives on.
+    #[error("{0}")]
+    Panicked(Box<RemotePanic>),
+    /// The process is gone, and with it whatever it held.
+    #[error("process {worker} is gone: {why}")]
+    ProcessExited {
+        /// The id of the process.
+        worker: usize,
+        /// How it ended.
+        why: String,
+    },
+    /// An interrupt ended the remote code.
+    #[error("the call on process {worker} was interrupted")]
+    Interrupted {
+        /// The id of the process.
+        worker: usize,
+    },
+    /// There is no process of this id.
+    #[error("there is no process {id}; {}", known(.there))]
+    NoSuchProcess {
+        /// The id that was asked for.
+        id: usize,
+        /// Those that exist.
+        there: Vec<usize>,
+    },
+    /// A time limit passed.
+    #[error("process {worker} gave no answer within {limit:?}")]
+    TimedOut {
+        /// The id of the process.
+        worker: usize,
+        /// The limit.
+        limit: Duration,
+    },
+    /// A value could not be turned into bytes, or bytes not into a value.
+    #[error("on process {worker}: {what}")]
+    NotPortable {
+        /// The process on which it happened.
+        worker: usize,
+        /// Which value, and why.
+        what: String,
+    },
+    /// The value is not there: it was freed when its last handle was dropped.
+    #[error("process {worker} does not hold this value any more")]
+    Freed {
+        /// The process that held it.
+        worker: usize,
+    },
+    /// Something that is not possible, or not possible any more.
+    #[error("on process {worker}: {what}")]
+    Refused {
+        /// The process that refused.
+        worker: usize,
+        /// What it refused, and why.
+        what: String,
+    },
+    /// The channel is closed.
+    #[error("the channel on process {worker} is closed")]
+    Closed {
+        /// The process on which the channel lives.
+        worker: usize,
+    },
+}
+
+impl RemoteError {
+    /// The process that the error is about.
+    #[must_use]
+    pub fn worker(&self) -> usize {
+        match self {
+            RemoteError::Panicked(panic) => panic.worker,
+            RemoteError::NoSuchProcess { id, .. } => *id,
+            RemoteError::ProcessExited { worker, .. }
+            | RemoteError::Interrupted { worker }
+            | RemoteError::TimedOut { worker, .. }
+            | RemoteError::NotPortable { worker, .. }
+            | RemoteError::Freed { worker }
+            | RemoteError::Refused { worker, .. }
+            | RemoteError::Closed { worker } => *worker,
+        }
+    }
+
+    /// Whether the process is gone, so that the call may be tried on another.
+    #[must_use]
+    pub fn is_process_exited(&self) -> bool {
+        matches!(self, RemoteError::ProcessExited { .. })
+    }
+}
+
+fn known(ids: &[usize]) -> String {
+    match ids {
+        [] => "there are none".to_owned(),
+        [one] => format!("there is {one}"),
+        many => {
+            let names: Vec<String> = many.iter().map(ToString::to_string).collect();
+            format!("there are {}", names.join(", "))
+        }
+    }
+}
+
+/// A panic on another process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemotePanic {
+    /// The id of the process.
+    pub worker: usize,
+    /// What the panic said.
+    pub message: String,
+    /// The source file as the compiler knew it; empty if unknown.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column, from 1.
+    pub column: u32,
+    /// The functions that were running, innermost first.
+    pub backtrace: Vec<String>,
+}
+
+impl RemotePanic {
+    /// Where it happened, in words: `[cell 3, line 1]`, or `file:line`.
+    #[must_use]
+    pub fn place(&self) -> String {
+        crate::rt::place_in_words(&self.file, self.line)
+    }
+}
+
+impl fmt::Display for RemotePanic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "On worker {}: {}", self.worker, self.message)?;
+        if !self.file.is_empty() {
+            write!(f, " {}", self.place())?;
+        }
+        Ok(())
+    }
+}
+
+/// Several failures of one operation, in the order of their processes or items.
+///
+/// # Source
+/// `CompositeException`, Julia's Base; `CompositeError`, ipyparallel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompositeError {
+    /// The failures, at least one.
+    pub errors: Vec<RemoteError>,
+}
+
+impl fmt::Display for CompositeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(first) = self.errors.first() else { return write!(f, "no failure") };
+        write!(f, "{first}")?;
+        match self.errors.len() - 1 {
+            0 => Ok(()),
+            1 => write!(f, " …and 1 more error"),
+            more => write!(f, " …and {more} more errors"),
+        }
+    }
+}
+
+impl std::error::Error for CompositeError {}
+
+/// Unwinds with the error itself, so that whoever catches the panic can tell what it was.
+#[cold]
+pub(crate) fn raise(error: RemoteError) -> ! {
+    if matches!(error, RemoteError::Interrupted { .. }) {
+        // The interrupt that ended the remote call is on its way to this process, too, or was
+        // meant for that worker alone; then the error says so.
+        crate::interrupt::check();
+    }
+    std::panic::panic_any(error)
+}
+
+/// As [`raise`], for several.
+#[cold]
+pub(crate) fn raise_all(mut errors: Vec<RemoteError>) -> ! {
+    match errors.len() {
+        1 => raise(errors.remove(0)),
+        _ => std::panic::panic_any(CompositeError { errors }),
+    }
+}
+
+/// What a panic's payload says, if it is one of this file's errors.
+pub(crate) fn message_of(payload: &(dyn std::any::Any + Send)) -> Option<String> {
+    let one = payload.downcast_ref::<RemoteError>().map(ToString::to_string);
+    one.or_else(|| payload.downcast_ref::<CompositeError>().map(ToString::to_string))
+}

@@ -1,0 +1,204 @@
+//! The handles of this process: one for each thing, however often it was sent here, so that a
+//! value is fetched once and what is dropped is told once.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::Waker;
+
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::blob::{Incoming, RefId};
+use super::error::RemoteError;
+use super::function::AnyValue;
+use crate::threads::Monitor;
+
+/// A handle. Dropping the last copy tells the owner.
+pub(crate) struct Handle {
+    pub(crate) id: RefId,
+    /// How often the owner counts this process as a holder.
+    owed: AtomicU32,
+    pub(crate) future: Monitor<Known>,
+    /// To be woken when something becomes known.
+    wakers: Mutex<Vec<Waker>>,
+    /// What stands for it on other processes, once its value was fetched.
+    pub(crate) moved: OnceLock<Arc<Handle>>,
+}
+
+/// What this process knows of a future.
+#[derive(Default)]
+pub(crate) enum Known {
+    /// Nothing: its owner must be asked.
+    #[default]
+    Nothing,
+    /// It was called from here; the end will be told.
+    Coming,
+    /// It has its value, which is with the owner.
+    Ready,
+    /// Its value has come with the end of the call.
+    Arrived(Incoming),
+    /// Somebody fetches it.
+    Fetching,
+    /// Fetched.
+    Here(Arc<dyn AnyValue>),
+    Failed(RemoteError),
+}
+
+impl Handle {
+    fn new(id: RefId, future: Known) -> Arc<Handle> {
+        Arc::new(Handle {
+            id,
+            owed: AtomicU32::new(1),
+            future: Monitor::new(future),
+            wakers: Mutex::default(),
+            moved: OnceLock::new(),
+        })
+    }
+
+    /// Notes what has become known, and wakes those who wait for it. What is known for good stays.
+    pub(crate) fn become_known(&self, now: Known) {
+        self.future.change(|known| {
+            if !matches!(known, Known::Here(_) | Known::Failed(_)) {
+                *known = now;
+            }
+        });
+        let wakers = std::mem::take(&mut *self.wakers());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Has a task woken when something becomes known.
+    pub(crate) fn wake_later(&self, waker: &Waker) {
+        let mut wakers = self.wakers();
+        if !wakers.iter().any(|other| other.will_wake(waker)) {
+            wakers.push(waker.clone());
+        }
+    }
+
+    fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
+        self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells the owner that the value will not be wanted from it any more.
+    pub(crate) fn let_go(&self) {
+        let owed = self.owed.swap(0, Ordering::SeqCst);
+        if owed > 0 {
+            super::node::node().release(self.id, owed);
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let node = super::node::node();
+        node.handles.forget(self);
+        self.let_go();
+    }
+}
+
+#[derive(Default)]
+struct State {
+    handles: HashMap<RefId, Weak<Handle>>,
+    /// To be told to the owners soon.
+    released: HashMap<RefId, u32>,
+}
+
+/// All handles of this process.
+#[derive(Default)]
+pub(crate) struct Handles {
+    state: Mutex<State>,
+}
+
+impl Handles {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A handle to something that counts this process as its holder already.
+    pub(crate) fn new_handle(&self, id: RefId, future: Known) -> Arc<Handle> {
+        let handle = Handle::new(id, future);
+        self.lock().handles.insert(id, Arc::downgrade(&handle));
+        handle
+    }
+
+    /// Handles that came with a message, for each of which this process was counted once more.
+    pub(crate) fn adopt(&self, refs: &[RefId]) -> Vec<Arc<Handle>> {
+        if refs.is_empty() {
+            return Vec::new();
+        }
+        let mut state = self.lock();
+        let adopt = |id: &RefId| {
+            if let Some(handle) = state.handles.get(id).and_then(Weak::upgrade) {
+                handle.owed.fetch_add(1, Ordering::SeqCst);
+                return handle;
+            }
+            let handle = Handle::new(*id, Known::Nothing);
+            state.handles.insert(*id, Arc::downgrade(&handle));
+            handle
+        };
+        let adopted = refs.iter().map(adopt).collect();
+        drop(state);
+        adopted
+    }
+
+    fn forget(&self, handle: &Handle) {
+        let mut state = self.lock();
+        let same = |weak: &Weak<Handle>| std::ptr::eq(weak.as_ptr(), handle);
+        if state.handles.get(&handle.id).is_some_and(same) {
+            state.handles.remove(&handle.id);
+        }
+    }
+
+    /// Notes what was dropped.
+    pub(crate) fn release_later(&self, id: RefId, times: u32) {
+        *self.lock().released.entry(id).or_default() += times;
+    }
+
+    /// Takes what was dropped since the last time, by owner.
+    pub(crate) fn take_released(&self) -> HashMap<u32, Vec<(RefId, u32)>> {
+        let released = std::mem::take(&mut self.lock().released);
+        let mut by_owner: HashMap<u32, Vec<(RefId, u32)>> = HashMap::new();
+        for (id, times) in released {
+            by_owner.entry(id.owner).or_default().push((id, times));
+        }
+        by_owner
+    }
+
+    pub(crate) fn has_released(&self) -> bool {
+        !self.lock().released.is_empty()
+    }
+
+    /// The owner of these is gone: futures that had no value here never get one.
+    pub(crate) fn lose(&self, owner: u32, error: &RemoteError) {
+        let state = self.lock();
+        let lost = state.handles.values().filter_map(Weak::upgrade);
+        let lost: Vec<Arc<Handle>> = lost.filter(|handle| handle.id.owner == owner).collect();
+        drop(state);
+        for handle in lost {
+            let had_value =
+                handle.future.look(|known| matches!(known, Known::Arrived(_) | Known::Fetching));
+            if !had_value {
+                handle.become_known(Known::Failed(error.clone()));
+            }
+        }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.lock().handles.len()
+    }
+}
+
+/// Writes a handle into the call that is being made.
+pub(crate) fn send_along<S: Serializer>(handle: &Arc<Handle>, to: S) -> Result<S::Ok, S::Error> {
+    let along = super::blob::carry(handle.id, Arc::clone(handle) as _);
+    along.map_err(S::Error::custom)?;
+    handle.id.serialize(to)
+}
+
+/// Reads a handle that came with a call.
+pub(crate) fn come_along<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Handle>, D::Error> {
+    let id = RefId::deserialize(from)?;
+    let found = super::blob::carried(id).and_then(|handle| handle.downcast::<Handle>().ok());
+    found.ok_or_else(|| D::Error::custom("a handle can only come in a remote call"))
+}

@@ -1,0 +1,260 @@
+//! The calls that others want this process to run. Each is a task of the thread pool, so that as
+//! many compute at a time as there are threads, and one that waits lends its place.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::blob::{Blob, BlobReader, BlobWriter, Incoming, RefId};
+use super::error::{RemoteError, RemotePanic};
+use super::function::{AnyValue, FunctionRef};
+use super::kept::KeptFunction;
+use super::message::{Answer, Call, Load, Message, Want, Work};
+use super::node::{Node, node};
+use super::store::Thing;
+use super::{clock, modules, output};
+use crate::interrupt::{self, Interrupted};
+use crate::{rt, threads};
+
+type Job = Box<dyn FnOnce() + Send>;
+/// Who asked, and the number of the call.
+type Caller = (u32, u64);
+
+#[derive(Default)]
+struct State {
+    /// Begun or waiting for a thread.
+    running: HashMap<Caller, Instant>,
+    /// All that runs was asked to stop, and has not yet.
+    interrupted: bool,
+    /// What came after that. It begins when the others have stopped.
+    held: Vec<(Caller, Job)>,
+}
+
+/// The calls of others.
+#[derive(Default)]
+pub(crate) struct Jobs {
+    state: Mutex<State>,
+}
+
+impl Jobs {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes up a call: it will run on a thread of the pool.
+    pub(crate) fn begin(&self, node: &Node, from: u32, call: Call, blob: Incoming) {
+        if let Want::Kept(id) = call.want {
+            node.store.promise(id, from);
+        }
+        let caller = (from, call.number);
+        self.start(caller, Box::new(move || run(from, call, blob)));
+    }
+
+    fn start(&self, caller: Caller, job: Job) {
+        let mut state = self.lock();
+        if state.interrupted {
+            state.held.push((caller, job));
+            return;
+        }
+        state.running.insert(caller, Instant::now());
+        drop(state);
+        threads::spawn_job(job);
+    }
+
+    fn ended(&self, caller: Caller) {
+        let mut state = self.lock();
+        state.running.remove(&caller);
+        if !(state.interrupted && state.running.is_empty()) {
+            return;
+        }
+        interrupt::clear();
+        state.interrupted = false;
+        let held = std::mem::take(&mut state.held);
+        drop(state);
+        held.into_iter().for_each(|(caller, job)| self.start(caller, job));
+    }
+
+    /// Asks all that runs here to stop.
+    pub(crate) fn interrupt(&self) {
+        let mut state = self.lock();
+        if !state.running.is_empty() && super::node::me() != 1 {
+            state.interrupted = true;
+            interrupt::raise();
+        }
+    }
+
+    /// A caller is gone: what it wanted and has not begun is not run.
+    pub(crate) fn forget(&self, process: u32) {
+        self.lock().held.retain(|((from, _), _)| *from != process);
+    }
+
+    /// Keeps a function for calls to come.
+    pub(crate) fn define(
+        &self,
+        node: &Node,
+        from: u32,
+        id: RefId,
+        function: FunctionRef,
+        blob: Incoming,
+    ) {
+        let kept = Arc::new(KeptFunction::new(function, blob));
+        node.store.put(id, from, Thing::Function(kept));
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        let state = self.lock();
+        state.running.len() + state.held.len()
+    }
+
+    /// How busy this process is.
+    pub(crate) fn load(&self, node: &Node) -> Load {
+        let (memory, processor) = super::usage::of_this_process();
+        let calls = u32::try_from(self.count()).unwrap_or(u32::MAX);
+        Load { memory, processor, calls, census: super::census_here(node) }
+    }
+}
+
+/// Runs a call to its end and answers it.
+fn run(from: u32, call: Call, blob: Incoming) {
+    let node = node();
+    let Call { number, cell, work, want, .. } = call;
+    let within = output::in_cell(cell);
+    let began = clock::now();
+    let outcome = attempt(|| match work {
+        Work::New(function) => {
+            let mut captures = blob.reader();
+            let callable = modules::make(&function, &mut captures)?;
+            callable.call(&mut captures).map_err(not_read).map(Product::Value)
+        }
+        Work::Kept(id) => {
+            let callable = kept(node, id)?;
+            callable.call(&mut blob.reader()).map_err(not_read).map(Product::Value)
+        }
+        Work::Batch { function, items } => {
+            let kept = kept(node, function)?;
+            batch(&*kept, &mut blob.reader(), items).map(Product::Encoded)
+        }
+        Work::Cell { module, symbol } => super::cells::run_here(cell, &module, &symbol),
+    });
+    drop(within);
+    output::end_of_call(cell);
+    let took = clock::now() - began;
+    let (result, blob) = deliver(node, want, outcome);
+    if want != Want::Nothing {
+        node.tell(from, Message::Ended { number, result, began, took }, blob);
+    } else if let Err(error) = result {
+        eprintln!("{error}");
+    }
+    node.jobs.ended((from, number));
+}
+
+/// What a call has made.
+pub(crate) enum Product {
+    Value(Arc<dyn AnyValue>),
+    Encoded(Blob),
+    Cell(Box<parcell_link::Outcome>),
+}
+
+fn kept(
+    node: &Node,
+    id: RefId,
+) -> Result<Arc<dyn super::function::Callable>, RemoteError> {
+    let function = node.store.function(id);
+    let freed = RemoteError::Freed { worker: node.id as usize };
+    function.ok_or(freed)?.callable()
+}
+
+/// Runs work, and makes errors of its panics.
+fn attempt<T>(work: impl FnOnce() -> Result<T, RemoteError>) -> Result<T, RemoteError> {
+    let here = super::node::me() as usize;
+    if here != 1 && interrupt::pending() {
+        return Err(RemoteError::Interrupted { worker: here });
+    }
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| Err(panicked(&*payload)))
+}
+
+/// The error that tells of a panic on this process.
+pub(crate) fn panicked(payload: &(dyn Any + Send)) -> RemoteError {
+    let worker = super::node::me() as usize;
+    if payload.is::<Interrupted>() {
+        return RemoteError::Interrupted { worker };
+    }
+    let message = rt::message_of(payload);
+    let noticed = rt::take_noticed(&message);
+    let (file, line, column, backtrace) = noticed.unwrap_or_default();
+    let panic = RemotePanic { worker, message, file, line, column, backtrace };
+    RemoteError::Panicked(Box::new(panic))
+}
+
+pub(crate) fn not_read(error: super::blob::DecodeError) -> RemoteError {
+    RemoteError::NotPortable { worker: super::node::me() as usize, what: error.to_string() }
+}
+
+/// Runs a function for each of several arguments. The results follow each other: whether there is
+/// a value, nanoseconds that it took, then value or error.
+fn batch(
+    function: &dyn super::function::Callable,
+    arguments: &mut BlobReader<'_>,
+    items: u32,
+) -> Result<Blob, RemoteError> {
+    let mut results = BlobWriter::default();
+    let mut last = clock::now();
+    for _ in 0..items {
+        let one = attempt(|| function.call(arguments).map_err(not_read));
+        let now = clock::now();
+        let took = now - last;
+        last = now;
+        if let Err(error @ RemoteError::NotPortable { .. }) = one {
+            // The next argument cannot be found any more.
+            return Err(error);
+        }
+        let written = results.write(&(one.is_ok(), took)).and_then(|()| match one {
+            Ok(value) => value.encode(&mut results),
+            Err(error) => results.write(&error),
+        });
+        written.map_err(not_written)?;
+    }
+    Ok(results.finish())
+}
+
+pub(crate) fn not_written(error: super::blob::EncodeError) -> RemoteError {
+    RemoteError::NotPortable { worker: super::node::me() as usize, what: error.to_string() }
+}
+
+/// Puts a result where it is wanted; what to tell the caller.
+fn deliver(
+    node: &Node,
+    want: Want,
+    outcome: Result<Product, RemoteError>,
+) -> (Result<Answer, RemoteError>, Blob) {
+    let nothing = Blob::default;
+    match (want, outcome) {
+        (Want::Kept(id), Ok(Product::Value(value))) => {
+            let told = if value.is_small() { encode(Arc::clone(&value)) } else { None };
+            node.store.settle(id, Ok(value));
+            told.map_or((Ok(Answer::Ready), nothing()), |blob| (Ok(Answer::Value), blob))
+        }
+        (Want::Kept(id), Err(error)) => {
+            node.store.settle(id, Err(error.clone()));
+            (Err(error), nothing())
+        }
+        (Want::Value, Ok(Product::Value(value))) => {
+            let mut writer = BlobWriter::default();
+            match value.encode(&mut writer) {
+                Ok(()) => (Ok(Answer::Value), writer.finish()),
+                Err(error) => (Err(not_written(error)), nothing()),
+            }
+        }
+        (_, Ok(Product::Encoded(blob))) => (Ok(Answer::Value), blob),
+        (_, Ok(Product::Cell(outcome))) => (Ok(Answer::Cell(outcome)), nothing()),
+        (Want::Nothing, Ok(_)) => (Ok(Answer::Done), nothing()),
+        (_, Err(error)) => (Err(error), nothing()),
+    }
+}
+
+fn encode(value: Arc<dyn AnyValue>) -> Option<Blob> {
+    let mut writer = BlobWriter::default();
+    value.encode(&mut writer).is_ok().then(|| writer.finish())
+}

@@ -1,0 +1,212 @@
+//! What processes tell each other. A message is this, encoded, followed by the bytes of the blob
+//! that goes with it, if one does.
+
+use serde::{Deserialize, Serialize};
+
+use super::blob::RefId;
+use super::error::RemoteError;
+use super::function::FunctionRef;
+use super::modules::{ModuleKey, ModuleSource};
+use parcell_link::{Publication, WorkerStream};
+
+/// A message with the handles that travel in its blob.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Packet {
+    pub(crate) message: Message,
+    /// The receiver holds these from now on, once more each.
+    pub(crate) refs: Vec<RefId>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Message {
+    /// Run a function; its captures or arguments are in the blob.
+    Call(Call),
+    /// Do something with what the receiver holds.
+    Ask {
+        /// Repeated in the answer, [`Message::Ended`].
+        number: u64,
+        what: Ask,
+    },
+    /// A call or question ended; its value, if one was wanted, is in the blob.
+    Ended {
+        number: u64,
+        result: Result<Answer, RemoteError>,
+        /// When the work began, in nanoseconds of the clock that all processes of a host share.
+        began: u64,
+        /// How long it took, in nanoseconds.
+        took: u64,
+    },
+    /// The asker does not want the answer any more.
+    Cancel { number: u64 },
+    /// Keep a function, whose captures are in the blob, for calls to come.
+    Define { id: RefId, function: FunctionRef },
+    /// `process` will hold a handle, too.
+    Hold { id: RefId, process: u32 },
+    /// The sender dropped handles: so many of each.
+    Release { refs: Vec<(RefId, u32)> },
+    /// Stop what runs for the sender's cell.
+    Interrupt,
+    /// Processes that came (with the address they listen at) and went (with the reason).
+    Peers { came: Vec<(u32, String)>, gone: Vec<(u32, String)> },
+    /// Something to show, by the cell with this number.
+    Output { cell: u64, what: Output },
+    /// To be answered at once with [`Message::Pong`].
+    Ping { number: u64 },
+    Pong { number: u64, state: Load },
+    /// End.
+    Exit,
+}
+
+/// A call.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Call {
+    /// Repeated in the answer.
+    pub(crate) number: u64,
+    /// The cell that caused it, where its output goes.
+    pub(crate) cell: u64,
+    pub(crate) work: Work,
+    pub(crate) want: Want,
+    /// What it is, for those who watch: where in which cell it was called.
+    pub(crate) place: String,
+}
+
+/// What a call runs.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Work {
+    /// A function that comes with its captures; it has no arguments.
+    New(FunctionRef),
+    /// A function that the receiver keeps.
+    Kept(RefId),
+    /// A kept function, once for each of several arguments.
+    Batch { function: RefId, items: u32 },
+    /// The function that a module exports: a whole cell.
+    Cell { module: ModuleKey, symbol: String },
+}
+
+/// What the caller wants of the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Want {
+    /// Nothing at all, not even to hear that it ended.
+    Nothing,
+    /// The value.
+    Value,
+    /// That it is kept; the end is told.
+    Kept(RefId),
+}
+
+/// What can be done with something that another process holds.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Ask {
+    /// Wait for a future's value; with `value`, send it.
+    Future { id: RefId, value: bool },
+    /// Whether the future has a value.
+    IsReady { id: RefId },
+    /// Give the future its value, which is in the blob.
+    Fulfil { id: RefId },
+    /// Make a channel.
+    NewChannel { id: RefId, capacity: Option<u64> },
+    /// An operation on a channel.
+    Channel { id: RefId, operation: ChannelOperation, wait: Wait },
+    /// Where a process listens.
+    Address { process: u32 },
+    /// How to get a module.
+    Module { key: ModuleKey },
+    /// How many things the process holds, for tests and tables.
+    Census,
+}
+
+/// How long an operation may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Wait {
+    /// As long as it takes.
+    Forever,
+    /// Milliseconds; zero: not at all.
+    For(u64),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ChannelOperation {
+    /// The value is in the blob.
+    Put,
+    Take,
+    /// The next value, which stays.
+    Fetch,
+    /// Until there is something to take, or the channel is closed.
+    Wait,
+    Length,
+    IsOpen,
+    Close,
+    /// A value that was taken, but whose taker had gone meanwhile: back to the front.
+    PutBack,
+}
+
+/// What comes back, beside a blob.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Answer {
+    /// It is done.
+    Done,
+    /// The value is in the blob.
+    Value,
+    /// The future has its value, which stays with its owner.
+    Ready,
+    /// For a channel: nothing within the time.
+    NotInTime,
+    Flag(bool),
+    Count(u64),
+    Address(Option<String>),
+    Module(Option<ModuleSource>),
+    Census(Census),
+    /// How a whole cell ended.
+    Cell(Box<parcell_link::Outcome>),
+}
+
+/// What a process holds at the moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Census {
+    /// Results of calls and futures.
+    pub values: usize,
+    /// Functions kept for calls to come.
+    pub functions: usize,
+    /// Channels.
+    pub channels: usize,
+    /// Values of `WorkerLocal`.
+    pub locals: usize,
+    /// Handles to what other processes, or this one, hold.
+    pub handles: usize,
+    /// Calls that this process waits for.
+    pub pending: usize,
+    /// Calls that run here.
+    pub running: usize,
+}
+
+/// How busy a process is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Load {
+    /// Bytes of memory that it has to itself or shares.
+    pub(crate) memory: u64,
+    /// Nanoseconds of processor time that it has used.
+    pub(crate) processor: u64,
+    /// Calls that run or wait for a thread.
+    pub(crate) calls: u32,
+    pub(crate) census: Census,
+}
+
+/// What a worker shows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Output {
+    /// Whole lines.
+    Text { stream: WorkerStream, text: String },
+    Rich(Publication),
+}
+
+/// What two processes say to each other first, once both have proved that they know the key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) id: u32,
+    /// The operating system's number of the process.
+    pub(crate) pid: u32,
+    pub(crate) host: String,
+    pub(crate) threads: u32,
+    /// Where it listens.
+    pub(crate) address: String,
+}

@@ -1,0 +1,214 @@
+//! This process as one of several: whom it knows, what it says to them, and what it does when it
+//! is spoken to.
+//!
+//! A message comes in at [`Node::receive`], on the thread that reads from its sender. Whatever may
+//! take long, or runs a user's code, goes on to [`jobs`](super::jobs); the rest is done there.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use super::blob::{Blob, Incoming, RefId};
+use super::calls::{Calls, Done, Ended};
+use super::error::RemoteError;
+use super::handles::{Handle, Handles};
+use super::jobs::Jobs;
+use super::message::{Answer, Ask, Call, Message, Packet};
+use super::peers::Peers;
+use super::store::Store;
+use super::transport::{Buffer, Envelope, Key};
+
+/// This process.
+pub(crate) struct Node {
+    pub(crate) id: u32,
+    pub(crate) key: Key,
+    pub(crate) peers: Peers,
+    pub(crate) calls: Calls,
+    pub(crate) store: Store,
+    pub(crate) handles: Handles,
+    pub(crate) jobs: Jobs,
+    numbers: AtomicU64,
+}
+
+static NODE: OnceLock<Node> = OnceLock::new();
+
+/// This process. One that nobody made a worker is number 1.
+pub(crate) fn node() -> &'static Node {
+    NODE.get_or_init(|| Node::new(1, Key::random()))
+}
+
+/// The id of this process, without making it one of several.
+pub(crate) fn me() -> u32 {
+    NODE.get().map_or(1, |node| node.id)
+}
+
+/// Whether this process ever had to do with others.
+pub(crate) fn exists() -> Option<&'static Node> {
+    NODE.get()
+}
+
+/// Makes this process a worker.
+pub(crate) fn become_worker(id: u32, key: Key) -> &'static Node {
+    NODE.set(Node::new(id, key)).unwrap_or_else(|_| unreachable!("a process becomes a worker once"));
+    node()
+}
+
+impl Node {
+    fn new(id: u32, key: Key) -> Node {
+        Node {
+            id,
+            key,
+            peers: Peers::default(),
+            calls: Calls::default(),
+            store: Store::default(),
+            handles: Handles::default(),
+            jobs: Jobs::default(),
+            numbers: AtomicU64::new(1),
+        }
+    }
+
+    /// A number that this process has not used before.
+    pub(crate) fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// An id for something that `owner` will hold.
+    pub(crate) fn new_id(&self, owner: u32) -> RefId {
+        RefId { owner, creator: self.id, number: self.number() }
+    }
+
+    /// Sends a message, with the handles that travel in its blob. Does not wait for anything but,
+    /// the first time, for a connection to a worker that this process never spoke to.
+    pub(crate) fn send(&self, to: u32, message: Message, blob: Blob) -> Result<(), RemoteError> {
+        let refs: Vec<RefId> = blob.refs().collect();
+        for id in &refs {
+            self.hold(*id, to)?;
+        }
+        if to == self.id {
+            let handles = self.handles.adopt(&refs);
+            self.take_up(self.id, message, Incoming::local(blob, handles));
+            return Ok(());
+        }
+        let connection = self.peers.connection(self, to)?;
+        let packet = Packet { message, refs };
+        if connection.send(envelope(&packet, blob)) { Ok(()) } else { Err(self.peers.gone(to)) }
+    }
+
+    /// As [`Node::send`], for what is not worth an error: to a process that is gone, or was never
+    /// spoken to, nothing is sent. Never blocks.
+    pub(crate) fn tell(&self, to: u32, message: Message, blob: Blob) {
+        if to == self.id || !blob.is_free_of_refs() {
+            // Only replies carry handles; a process that asked has a connection.
+            let _ = self.send(to, message, blob);
+        } else if let Some(connection) = self.peers.open_connection(to) {
+            connection.send(envelope(&Packet { message, refs: Vec::new() }, blob));
+        }
+    }
+
+    /// Says that `process` will hold something, before it gets a handle to it.
+    fn hold(&self, id: RefId, process: u32) -> Result<(), RemoteError> {
+        if id.owner == self.id {
+            self.store.count(id, process, 1);
+            return Ok(());
+        }
+        self.send(id.owner, Message::Hold { id, process }, Blob::default())
+    }
+
+    /// A message has come.
+    pub(crate) fn receive(&self, from: u32, head: &[u8], bulks: Vec<Buffer>) -> Result<(), String> {
+        let (packet, bytes) = postcard::take_from_bytes::<Packet>(head)
+            .map_err(|e| format!("a message of {} bytes that cannot be read: {e}", head.len()))?;
+        let handles = self.handles.adopt(&packet.refs);
+        self.take_up(from, packet.message, Incoming::new(bytes.to_vec(), bulks, handles));
+        Ok(())
+    }
+
+    fn take_up(&self, from: u32, message: Message, blob: Incoming) {
+        match message {
+            Message::Call(call) => self.jobs.begin(self, from, call, blob),
+            Message::Ask { number, what } => self.answer(from, number, what, blob),
+            Message::Ended { number, result, began, took } => {
+                self.calls.end(number, Ended { result, blob, began, took });
+            }
+            Message::Cancel { number } => self.jobs.cancel(self, from, number),
+            Message::Define { id, function } => self.jobs.define(self, from, id, function, blob),
+            Message::Hold { id, process } => self.store.count(id, process, 1),
+            Message::Release { refs } => {
+                refs.into_iter().for_each(|(id, n)| self.store.count(id, from, -i64::from(n)));
+            }
+            Message::Interrupt => self.jobs.interrupt(),
+            Message::Peers { came, gone } => self.peers.news(self, came, gone),
+            Message::Output { cell, what } => super::output::arrived(from, cell, what),
+            Message::Ping { number } => {
+                let state = self.jobs.load(self);
+                self.tell(from, Message::Pong { number, state }, Blob::default());
+            }
+            Message::Pong { number, state } => self.peers.pong(from, number, state),
+            Message::Exit => super::worker::exit(),
+        }
+    }
+
+    fn answer(&self, from: u32, number: u64, what: Ask, blob: Incoming) {
+        super::questions::answer(self, from, number, what, blob);
+    }
+
+    /// Answers a call or question.
+    pub(crate) fn reply(&self, to: u32, number: u64, result: Result<Answer, RemoteError>, blob: Blob) {
+        self.tell(to, Message::Ended { number, result, began: 0, took: 0 }, blob);
+    }
+
+    /// Sends a call; `done` is called with its end, on a thread that must not be blocked.
+    pub(crate) fn call(&self, to: u32, call: Call, blob: Blob, done: Done) {
+        let number = call.number;
+        self.calls.begin(number, to, Some(call.place.clone()), done);
+        super::keeper::wake();
+        if let Err(error) = self.send(to, Message::Call(call), blob) {
+            self.calls.end(number, Ended::failed(error));
+        }
+    }
+
+    /// Asks a process something; `done` is called with the answer. Returns the question's number.
+    pub(crate) fn ask(&self, to: u32, what: Ask, blob: Blob, done: Done) -> u64 {
+        let number = self.number();
+        self.calls.begin(number, to, None, done);
+        if let Err(error) = self.send(to, Message::Ask { number, what }, blob) {
+            self.calls.end(number, Ended::failed(error));
+        }
+        number
+    }
+
+    /// Asks and blocks until the answer is there.
+    pub(crate) fn ask_and_wait(&self, to: u32, what: Ask, blob: Blob) -> Ended {
+        let answer = super::waiting::Slot::new();
+        let number = self.ask(to, what, blob, answer.filler());
+        answer.wait(|| self.tell(to, Message::Cancel { number }, Blob::default()))
+    }
+
+    /// This process drops a handle that it was given `times` times.
+    pub(crate) fn release(&self, id: RefId, times: u32) {
+        if id.owner == self.id {
+            self.store.count(id, self.id, -i64::from(times));
+        } else {
+            self.handles.release_later(id, times);
+            super::keeper::wake();
+        }
+    }
+
+    /// A process is gone: whatever it was to end has failed.
+    pub(crate) fn lost(&self, process: u32, why: &str) {
+        let error = RemoteError::ProcessExited { worker: process as usize, why: why.to_owned() };
+        self.calls.fail(process, &error);
+        self.store.forget_process(process, why);
+        self.handles.lose(process, &error);
+        self.jobs.forget(process);
+    }
+}
+
+fn envelope(packet: &Packet, blob: Blob) -> Envelope {
+    let (bytes, bulks) = blob.into_parts();
+    let head = postcard::to_stdvec(packet).expect("messages are plain data");
+    let head = if bytes.is_empty() { head } else { [head.as_slice(), &bytes].concat() };
+    Envelope { head, bulks }
+}
+
+/// A handle to something that another process, or this one, holds.
+pub(crate) type Held = Arc<Handle>;

@@ -1,0 +1,368 @@
+//! Remote functions as values: made once, called anywhere, their captures sent to each process once.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::blob::{BlobReader, BlobWriter, DecodeError, RefId};
+use super::call::{self, Outgoing};
+use super::error::{RemoteError, raise};
+use super::function::{AnyValue, Callable, FunctionRef, Prepared, hold};
+use super::future::RemoteFuture;
+use super::handles::{Handle, Known};
+use super::jobs::{not_read, not_written};
+use super::message::{Message, Work};
+use super::node::{Node, node};
+use super::portable::Portable;
+use super::target::Target;
+use super::{modules, value};
+
+/// A function that can be called on any process: what `remote!` makes. `A` is the tuple of its
+/// arguments' types. Copies are cheap and are the same function.
+///
+/// What it captured is sent to a process with the first call there, and kept there until the last
+/// copy is dropped.
+///
+/// ```no_run
+/// use parcell::prelude::*;
+///
+/// let factor = 3.0;
+/// let scale = remote!(|x: f64| x * factor);
+/// assert_eq!(scale.call((2.0,)), 6.0); // here
+/// assert_eq!(remotecall_fetch(scale, 2, (2.0,)), 6.0); // on worker 2
+/// ```
+pub struct Remote<A, R> {
+    shared: Arc<Shared>,
+    signature: PhantomData<fn(A) -> R>,
+}
+
+struct Shared {
+    source: Source,
+    /// Handles to the function where it is kept.
+    kept: Mutex<HashMap<u32, Arc<Handle>>>,
+}
+
+/// How others get the function.
+enum Source {
+    /// Made by this process.
+    Own(Result<Prepared, super::blob::EncodeError>),
+    /// Come from another.
+    Sent { function: FunctionRef, captures: super::blob::Blob },
+}
+
+impl<A, R> Remote<A, R> {
+    pub(crate) fn new(prepared: Result<Prepared, super::blob::EncodeError>) -> Remote<A, R> {
+        Remote::from_source(Source::Own(prepared))
+    }
+
+    fn from_source(source: Source) -> Remote<A, R> {
+        let shared = Arc::new(Shared { source, kept: Mutex::default() });
+        Remote { shared, signature: PhantomData }
+    }
+
+    /// The id under which a process keeps the function; it is sent there first if need be.
+    pub(crate) fn kept_on(&self, process: u32) -> Result<RefId, RemoteError> {
+        self.shared.kept_on(process)
+    }
+}
+
+impl Shared {
+    fn parts(&self) -> Result<(FunctionRef, super::blob::Blob), RemoteError> {
+        match &self.source {
+            Source::Own(Ok(prepared)) => Ok((call::reference(prepared)?, prepared.captures.clone())),
+            Source::Own(Err(error)) => Err(not_written(error.clone())),
+            Source::Sent { function, captures } => Ok((function.clone(), captures.clone())),
+        }
+    }
+
+    fn kept_on(&self, process: u32) -> Result<RefId, RemoteError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = kept.get(&process) {
+            return Ok(handle.id);
+        }
+        let node = node();
+        let (function, captures) = self.parts()?;
+        let id = node.new_id(process);
+        node.send(process, Message::Define { id, function }, captures)?;
+        kept.insert(process, node.handles.new_handle(id, Known::Nothing));
+        Ok(id)
+    }
+}
+
+impl<A, R> Clone for Remote<A, R> {
+    fn clone(&self) -> Remote<A, R> {
+        Remote { shared: Arc::clone(&self.shared), signature: PhantomData }
+    }
+}
+
+impl<A, R> fmt::Debug for Remote<A, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept = self.shared.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        write!(f, "Remote(kept by {} processes)", kept.len())
+    }
+}
+
+impl<A: Portable, R: Portable> Remote<A, R> {
+    /// Calls the function on this process. Blocks until it returns.
+    ///
+    /// # Panics
+    /// With the function's own panic. If the captures cannot be copied.
+    pub fn call(&self, arguments: A) -> R {
+        let here = super::node::me();
+        let value = self.run_here(here, &arguments).unwrap_or_else(|error| raise(error));
+        value::Item::Own(value).into_value().unwrap_or_else(|error| raise(error))
+    }
+
+    fn run_here(&self, here: u32, arguments: &A) -> Result<Arc<dyn AnyValue>, RemoteError> {
+        let id = self.kept_on(here)?;
+        let function = node().store.function(id);
+        let function = function.ok_or(RemoteError::Freed { worker: here as usize })?.callable()?;
+        let blob = encode_arguments(arguments)?;
+        let blob = super::blob::Incoming::local(blob, Vec::new());
+        function.call(&mut blob.reader()).map_err(not_read)
+    }
+}
+
+fn encode_arguments<A: Portable>(arguments: &A) -> Result<super::blob::Blob, RemoteError> {
+    let mut writer = BlobWriter::default();
+    writer.write(arguments).map_err(not_written)?;
+    Ok(writer.finish())
+}
+
+/// What can be called on another process: a [`Remote`], or a function or closure that captures
+/// nothing. For a closure that captures, write `remote!(|…| …)`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be called on another process with these arguments",
+    label = "not a remote function of this signature",
+    note = "pass a function, a closure that captures nothing, or `remote!(|x: f64| …)`; arguments and \
+            results must be values that can be sent"
+)]
+pub trait RemoteFunction<A, R>: Sized {
+    /// The function as a value that can travel.
+    fn into_remote(self) -> Remote<A, R>;
+}
+
+impl<A, R> RemoteFunction<A, R> for Remote<A, R> {
+    fn into_remote(self) -> Remote<A, R> {
+        self
+    }
+}
+
+impl<A, R> RemoteFunction<A, R> for &Remote<A, R> {
+    fn into_remote(self) -> Remote<A, R> {
+        self.clone()
+    }
+}
+
+/// A function with its captures, in a process that calls it.
+pub struct Made<G, A, R> {
+    function: G,
+    signature: PhantomData<fn(A) -> R>,
+}
+
+impl<G, A, R> Made<G, A, R> {
+    pub fn new(function: G) -> Made<G, A, R> {
+        Made { function, signature: PhantomData }
+    }
+}
+
+macro_rules! arities {
+    ($($argument:ident)*) => {
+        impl<G, $($argument,)* R> Callable for Made<G, ($($argument,)*), R>
+        where
+            G: Fn($($argument),*) -> R + Send + Sync,
+            $($argument: Portable,)*
+            R: Portable,
+        {
+            #[allow(non_snake_case, unused_variables)]
+            fn call(&self, arguments: &mut BlobReader<'_>) -> Result<Arc<dyn AnyValue>, DecodeError> {
+                let ($($argument,)*) = arguments.read::<($($argument,)*)>()?;
+                Ok(hold((self.function)($($argument),*)))
+            }
+        }
+
+        impl<F, $($argument,)* R> RemoteFunction<($($argument,)*), R> for F
+        where
+            F: Fn($($argument),*) -> R + Copy + Send + Sync + 'static,
+            $($argument: Portable,)*
+            R: Portable,
+        {
+            fn into_remote(self) -> Remote<($($argument,)*), R> {
+                const {
+                    assert!(
+                        size_of::<F>() == 0,
+                        "this closure captures variables: write `remote!(|…| …)` around it, which \
+                         sends them with it"
+                    );
+                }
+                /// # Safety
+                /// None is needed: the address is not used.
+                unsafe fn conjure<F, $($argument,)* R>(
+                    _body: usize,
+                    _captures: &mut BlobReader<'_>,
+                ) -> Result<Arc<dyn Callable>, DecodeError>
+                where
+                    F: Fn($($argument),*) -> R + Copy + Send + Sync + 'static,
+                    $($argument: Portable,)*
+                    R: Portable,
+                {
+                    // SAFETY: `F` has no size, and one value of it exists: `self` above, which may
+                    // be copied.
+                    let function = unsafe { std::ptr::NonNull::<F>::dangling().read() };
+                    Ok(Arc::new(Made::<F, ($($argument,)*), R>::new(function)))
+                }
+                let trampoline = conjure::<F, $($argument,)* R>;
+                Remote::new(Ok(Prepared {
+                    trampoline,
+                    body: trampoline as usize,
+                    captures: super::blob::Blob::default(),
+                }))
+            }
+        }
+    };
+}
+
+arities!();
+arities!(A1);
+arities!(A1 A2);
+arities!(A1 A2 A3);
+arities!(A1 A2 A3 A4);
+
+impl<A, R> Serialize for Remote<A, R> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::Error;
+        let (function, captures) = self.shared.parts().map_err(S::Error::custom)?;
+        let captures = captures.flatten().map_err(S::Error::custom)?;
+        (function, captures).serialize(to)
+    }
+}
+
+impl<'de, A, R> Deserialize<'de> for Remote<A, R> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Remote<A, R>, D::Error> {
+        use serde::de::Error;
+        let (function, captures): (FunctionRef, Vec<u8>) = Deserialize::deserialize(from)?;
+        let captures = super::blob::Blob::unflatten(captures).map_err(D::Error::custom)?;
+        Ok(Remote::from_source(Source::Sent { function, captures }))
+    }
+}
+
+fn prepare<A: Portable, R>(
+    node: &Node,
+    function: &Remote<A, R>,
+    target: Target,
+    arguments: &A,
+) -> Result<(u32, Outgoing), RemoteError> {
+    let to = target.choose(node)?;
+    let work = Work::Kept(function.kept_on(to)?);
+    Ok((to, Outgoing { work, blob: encode_arguments(arguments)? }))
+}
+
+/// Starts a function on a process and returns at once; `arguments` is a tuple.
+///
+/// Costs one message there, and one back when it has ended; the value stays there until it is
+/// fetched.
+///
+/// # Panics
+/// With [`RemoteError`] if there is no such process or the arguments cannot be sent.
+///
+/// ```no_run
+/// use parcell::prelude::*;
+///
+/// fn cube(x: f64) -> f64 { x * x * x }
+///
+/// let future = remotecall(cube, 2, (3.0,));
+/// assert_eq!(future.fetch(), 27.0);
+/// ```
+///
+/// # Source
+/// `remotecall(f, id, args...)`, Julia's Distributed.
+#[track_caller]
+pub fn remotecall<A: Portable, R: Portable>(
+    function: impl RemoteFunction<A, R>,
+    target: impl Into<Target>,
+    arguments: A,
+) -> RemoteFuture<R> {
+    let place = Location::caller();
+    let prepared = prepare(node(), &function.into_remote(), target.into(), &arguments);
+    let (to, outgoing) = prepared.unwrap_or_else(|error| raise(error));
+    RemoteFuture::from_handle(call::start(to, outgoing, place))
+}
+
+/// Runs a function on a process and returns its value; `arguments` is a tuple. Blocks until it has
+/// ended. Costs one round trip.
+///
+/// # Panics
+/// With [`RemoteError`] if it panics there, if the process is gone, or if something cannot be sent.
+///
+/// # Source
+/// `remotecall_fetch(f, id, args...)`, Julia's Distributed.
+#[track_caller]
+pub fn remotecall_fetch<A: Portable, R: Portable>(
+    function: impl RemoteFunction<A, R>,
+    target: impl Into<Target>,
+    arguments: A,
+) -> R {
+    try_remotecall_fetch(function, target, arguments).unwrap_or_else(|error| raise(error))
+}
+
+/// As [`remotecall_fetch`].
+///
+/// # Errors
+/// [`RemoteError`] if it panics there, if the process is gone, or if something cannot be sent.
+#[track_caller]
+pub fn try_remotecall_fetch<A: Portable, R: Portable>(
+    function: impl RemoteFunction<A, R>,
+    target: impl Into<Target>,
+    arguments: A,
+) -> Result<R, RemoteError> {
+    let place = Location::caller();
+    let (to, outgoing) = prepare(node(), &function.into_remote(), target.into(), &arguments)?;
+    value::read(call::fetch(to, outgoing, place)?)
+}
+
+/// Runs a function on a process, blocks until it has ended, and leaves its value there.
+///
+/// # Panics
+/// As [`remotecall_fetch`].
+///
+/// # Source
+/// `remotecall_wait(f, id, args...)`, Julia's Distributed.
+#[track_caller]
+pub fn remotecall_wait<A: Portable, R: Portable>(
+    function: impl RemoteFunction<A, R>,
+    target: impl Into<Target>,
+    arguments: A,
+) -> RemoteFuture<R> {
+    let future = remotecall(function, target, arguments);
+    future.try_wait().unwrap_or_else(|error| raise(error));
+    future
+}
+
+/// Runs a function on a process and never hears of it again: a failure is printed there. Returns at
+/// once. Costs one message.
+///
+/// # Panics
+/// With [`RemoteError`] if there is no such process or the arguments cannot be sent.
+///
+/// # Source
+/// `remote_do(f, id, args...)`, Julia's Distributed.
+#[track_caller]
+pub fn remote_do<A: Portable, R: Portable>(
+    function: impl RemoteFunction<A, R>,
+    target: impl Into<Target>,
+    arguments: A,
+) {
+    let place = Location::caller();
+    let prepared = prepare(node(), &function.into_remote(), target.into(), &arguments);
+    let told = prepared.and_then(|(to, outgoing)| call::tell(to, outgoing, place));
+    told.unwrap_or_else(|error| raise(error));
+}
+
+/// Makes sure that this process can run a function of which it was only told.
+pub(crate) fn check_code(function: &FunctionRef) -> Result<(), RemoteError> {
+    modules::fetch(function)
+}

@@ -1,0 +1,98 @@
+//! A value of a channel, or one that another process gave to a future: as it was put here, or as it
+//! came from elsewhere, so that a process that only passes values on needs not know their type.
+
+use std::any::Any;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::blob::{Blob, BlobWriter, EncodeError, Incoming};
+use super::error::RemoteError;
+use super::function::{AnyValue, hold};
+use super::jobs::{not_read, not_written};
+use super::portable::Portable;
+
+/// A value on its way through this process.
+#[derive(Clone)]
+pub(crate) enum Item {
+    /// Put by this process.
+    Own(Arc<dyn AnyValue>),
+    /// Come from another.
+    Sent(Arc<Mutex<Incoming>>),
+}
+
+impl Item {
+    pub(crate) fn own<T: Portable>(value: T) -> Item {
+        Item::Own(hold(value))
+    }
+
+    pub(crate) fn sent(blob: Incoming) -> Item {
+        Item::Sent(Arc::new(Mutex::new(blob)))
+    }
+
+    /// The value as bytes, to be sent on.
+    pub(crate) fn into_blob(self) -> Result<Blob, EncodeError> {
+        match self {
+            Item::Own(value) => {
+                let mut writer = BlobWriter::default();
+                value.encode(&mut writer)?;
+                Ok(writer.finish())
+            }
+            Item::Sent(blob) => {
+                Ok(blob.lock().unwrap_or_else(PoisonError::into_inner).share())
+            }
+        }
+    }
+
+    /// The value itself. Costs a copy if others hold it, too.
+    pub(crate) fn into_value<T: Portable>(self) -> Result<T, RemoteError> {
+        match self {
+            Item::Own(value) => match open::<T>(&value) {
+                Some(same) => unwrap_or_copy(same, &value),
+                None => copy(&value),
+            },
+            Item::Sent(blob) => match Arc::try_unwrap(blob) {
+                Ok(blob) => read(blob.into_inner().unwrap_or_else(PoisonError::into_inner)),
+                Err(shared) => {
+                    let blob = shared.lock().unwrap_or_else(PoisonError::into_inner).share();
+                    read(Incoming::local(blob, Vec::new()))
+                }
+            },
+        }
+    }
+}
+
+impl AnyValue for Item {
+    fn encode(self: Arc<Self>, to: &mut BlobWriter) -> Result<(), EncodeError> {
+        to.append((*self).clone().into_blob()?);
+        Ok(())
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn is_small(&self) -> bool {
+        false
+    }
+}
+
+/// The value, if the reader's type is the very one that was put here.
+fn open<T: Portable>(value: &Arc<dyn AnyValue>) -> Option<Arc<T>> {
+    Arc::clone(value).as_any().downcast::<T>().ok()
+}
+
+fn unwrap_or_copy<T: Portable>(same: Arc<T>, value: &Arc<dyn AnyValue>) -> Result<T, RemoteError> {
+    // `value` holds one count, `same` the other: others have some only if there are more.
+    Arc::try_unwrap(same).or_else(|_| copy(value))
+}
+
+/// A copy by way of bytes: the type may be the same definition, compiled again for another cell.
+pub(crate) fn copy<T: Portable>(value: &Arc<dyn AnyValue>) -> Result<T, RemoteError> {
+    let mut writer = BlobWriter::default();
+    Arc::clone(value).encode(&mut writer).map_err(not_written)?;
+    read(Incoming::local(writer.finish(), Vec::new()))
+}
+
+/// Reads a value that stands alone in a blob.
+pub(crate) fn read<T: Portable>(blob: Incoming) -> Result<T, RemoteError> {
+    blob.reader().read().map_err(not_read)
+}
