@@ -15,7 +15,7 @@ use parcell_link::{
     CONTROL_FD, Code, Command, Event, MARK_SECRET, Order, Outcome, Pin, Threads, Where, receive,
 };
 
-use crate::distributed::{cells, commands};
+use crate::distributed::{self, cells, commands};
 use crate::{interrupt, link, loaded, rt, threads};
 
 /// Name of the thread that runs cells.
@@ -28,6 +28,7 @@ static CLEAN_UP: LazyLock<Mutex<Vec<String>>> = LazyLock::new(Mutex::default);
 
 /// The driver program: does not return if a kernel started it.
 pub fn run() -> std::process::ExitCode {
+    distributed::init();
     let Err(problem) = start() else { return std::process::ExitCode::SUCCESS };
     eprintln!("parcell-driver: {problem}");
     std::process::ExitCode::from(2)
@@ -227,6 +228,7 @@ fn run_cell(cell: u64, watched: bool, run: impl FnOnce() -> rt::Ended) {
     BUSY.store(true, Ordering::Relaxed);
     let rt::Ended { outcome, time } = run();
     threads::finish_spawned();
+    distributed::output::settle();
     BUSY.store(false, Ordering::Relaxed);
     let mark = link::close_streams();
     let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);

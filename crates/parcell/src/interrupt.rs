@@ -121,6 +121,12 @@ impl Seconds {
     }
 }
 
+impl From<Seconds> for Duration {
+    fn from(Seconds(duration): Seconds) -> Duration {
+        duration
+    }
+}
+
 impl From<Duration> for Seconds {
     fn from(duration: Duration) -> Seconds {
         Seconds(duration)

@@ -11,6 +11,9 @@
 //! show(&Markdown("The sum of squares is **385**."));
 //! ```
 
+// The macros' expansions name the library from outside.
+extern crate self as parcell;
+
 mod allocations;
 pub mod display;
 pub mod distributed;

@@ -24,4 +24,8 @@ pub use crate::threads::{
     IndexedParallelIteratorExt, ParallelIteratorExt, ParallelMap, ParallelSliceExt,
     ParallelSliceMutExt,
 };
-pub use crate::{bench, btime, show};
+pub use crate::distributed::{
+    CompositeError, Remote, RemoteError, RemoteFuture, addprocs, interrupt, myid, nprocs, nworkers,
+    procs, remote_do, remotecall, remotecall_fetch, remotecall_wait, rmprocs, workers,
+};
+pub use crate::{bench, btime, distributed, everywhere, fetch_from, remote, show, spawn_at};

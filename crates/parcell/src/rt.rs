@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use parcell_link::{Outcome, Panic, RemotePanic};
 
 pub use crate::store::{put, take};
+use crate::distributed::{error, worker};
 use crate::threads::in_task;
 
 /// Says that a `?` in a cell met an error, which is kept for the driver: any error that can be
@@ -57,6 +58,10 @@ thread_local! {
 /// Panics noticed by the hook and not yet reported, newest last: those of the cell's thread and
 /// of pool threads, whose panics rayon carries to the caller.
 static NOTICED: LazyLock<Mutex<Vec<Panic>>> = LazyLock::new(Mutex::default);
+/// In a worker: the functions below the latest panics, by their message.
+static TRACES: Mutex<Vec<(String, Vec<String>)>> = Mutex::new(Vec::new());
+/// More are not kept; the oldest go.
+const MOST_TRACES: usize = 64;
 
 /// Runs a module's function: takes variables over, runs the statements, puts variables back. A
 /// panic outside the statements (a variable that is not there) counts as the cell's.
@@ -136,23 +141,10 @@ pub(crate) fn guarded(work: impl FnOnce() -> Outcome) -> Outcome {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| panicked(payload.as_ref()))
 }
 
-/// The payload of a panic that tells of failures on workers. It is thrown with
-/// [`std::panic::panic_any`], so that the cell is told the caller's place.
-#[derive(Debug, Clone)]
-pub(crate) struct Told {
-    /// What the cell shows in place of `Panic`: `RemoteError`, `ProcessExited`, `CompositeError`.
-    pub(crate) name: &'static str,
-    /// One line.
-    pub(crate) message: String,
-    /// What failed where.
-    pub(crate) remote: Vec<RemotePanic>,
-}
-
+/// What a cell shows of a panic whose payload tells of failures elsewhere.
 fn told(payload: &(dyn Any + Send)) -> (Option<String>, Vec<RemotePanic>) {
-    match payload.downcast_ref::<Told>() {
-        Some(told) => (Some(told.name.to_owned()), told.remote.clone()),
-        None => (None, Vec::new()),
-    }
+    let told = error::told(payload);
+    told.map_or((None, Vec::new()), |(name, remote)| (Some(name.to_owned()), remote))
 }
 
 fn noticed() -> std::sync::MutexGuard<'static, Vec<Panic>> {
@@ -184,7 +176,7 @@ pub(crate) fn notice_as(first: &str, all: &str) {
 pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    let text = text.or_else(|| payload.downcast_ref::<Told>().map(|told| told.message.clone()));
+    let text = text.or_else(|| error::message_of(payload));
     text.unwrap_or_else(|| "a panic whose payload is not text".to_owned())
 }
 
@@ -207,9 +199,50 @@ pub(crate) fn on_panic(info: &PanicHookInfo<'_>) {
         remote,
     };
     if name == crate::driver::CELL_THREAD || rayon::current_thread_index().is_some() || in_task() {
+        if worker::is_this() {
+            trace(&panic.message);
+        }
         return noticed().push(panic);
     }
     eprintln!("thread '{name}' panicked at {}:\n{}", place_of(&panic), panic.message);
+}
+
+/// Notes which functions are running.
+fn trace(message: &str) {
+    let text = std::backtrace::Backtrace::force_capture().to_string();
+    let mut traces = TRACES.lock().unwrap_or_else(PoisonError::into_inner);
+    if traces.len() >= MOST_TRACES {
+        traces.remove(0);
+    }
+    traces.push((message.to_owned(), frames(&text)));
+}
+
+/// The user's frames of a backtrace: what lies between the machinery of panics and that of calls.
+fn frames(text: &str) -> Vec<String> {
+    const BEFORE: [&str; 6] =
+        ["std::", "core::", "__rustc", "rust_begin_unwind", "parcell::rt::", "<alloc::"];
+    let names = text.lines().filter_map(|line| {
+        let (number, name) = line.trim_start().split_once(": ")?;
+        number.parse::<u32>().ok().map(|_| name.trim())
+    });
+    let own = names.skip_while(|name| BEFORE.iter().any(|start| name.starts_with(start)));
+    own.take_while(|name| !name.contains("parcell::distributed::"))
+        .filter(|name| !name.starts_with("core::ops::function") && *name != "<unknown>")
+        .map(|name| name.strip_prefix("cell::").unwrap_or(name).to_owned())
+        .take(20)
+        .collect()
+}
+
+/// The latest noticed panic with this message, with the functions below it. It counts as reported.
+pub(crate) fn take_noticed(message: &str) -> Option<(String, u32, u32, Vec<String>)> {
+    let mut panics = noticed();
+    let index = panics.iter().rposition(|p| p.message == message)?;
+    let Panic { file, line, column, .. } = panics.swap_remove(index);
+    drop(panics);
+    let mut traces = TRACES.lock().unwrap_or_else(PoisonError::into_inner);
+    let trace = traces.iter().rposition(|(other, _)| other == message);
+    let frames = trace.map(|at| traces.swap_remove(at).1).unwrap_or_default();
+    Some((file, line, column, frames))
 }
 
 fn place_of(Panic { file, line, .. }: &Panic) -> String {
@@ -238,15 +271,22 @@ mod tests {
 
     #[test]
     fn a_remote_failure_reaches_the_cell_with_what_failed_where() {
-        let backtrace = vec!["slow".to_owned()];
         let (message, file) = ("no such row".to_owned(), "In[2]".to_owned());
-        let remote = vec![RemotePanic { worker: 2, message, file, line: 1, column: 5, backtrace }];
-        let message = "on worker 2: no such row".to_owned();
-        let told = Told { name: "RemoteError", message: message.clone(), remote: remote.clone() };
-        let outcome = guarded(|| std::panic::resume_unwind(Box::new(told)));
+        let backtrace = vec!["slow".to_owned()];
+        let panic = crate::distributed::RemotePanic {
+            worker: 2,
+            message,
+            file,
+            line: 1,
+            column: 5,
+            backtrace,
+        };
+        let error = crate::distributed::RemoteError::Panicked(Box::new(panic));
+        let outcome = guarded(|| std::panic::resume_unwind(Box::new(error)));
         let Outcome::Panicked(panic) = outcome else { panic!("{outcome:?}") };
-        assert_eq!((panic.message, panic.remote), (message, remote));
+        assert_eq!(panic.message, "On worker 2: no such row [cell 2, line 1]");
         assert_eq!(panic.name.as_deref(), Some("RemoteError"));
+        assert_eq!((panic.remote[0].line, panic.remote[0].backtrace.len()), (1, 1));
     }
 
     #[test]

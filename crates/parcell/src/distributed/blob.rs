@@ -154,6 +154,13 @@ impl BlobWriter {
         self.write(&*value)
     }
 
+    /// Writes all that another blob holds.
+    pub(crate) fn append(&mut self, blob: &Blob) {
+        self.bytes.extend_from_slice(&blob.0.bytes);
+        self.bulks.extend(blob.0.bulks.iter().cloned());
+        self.refs.extend(blob.0.refs.iter().cloned());
+    }
+
     /// What was written.
     pub fn finish(self) -> Blob {
         let BlobWriter { bytes, bulks, refs } = self;
@@ -271,6 +278,47 @@ struct Preface {
     refs: Vec<RefId>,
 }
 
+impl Default for Blob {
+    fn default() -> Blob {
+        Blob::empty()
+    }
+}
+
+/// A blob inside a value: everything in one piece. Its handles travel with the value.
+impl Serialize for Blob {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        for (id, kept) in &self.0.refs {
+            carry::<S::Error>(Arc::clone(kept), *id)?;
+        }
+        let ids: Vec<RefId> = self.0.refs.iter().map(|(id, _)| *id).collect();
+        let bulks: Vec<(usize, &[u8])> =
+            self.0.bulks.iter().map(|bulk| (bulk.align(), bulk.bytes())).collect();
+        (&*self.0.bytes, bulks, ids).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for Blob {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Blob, D::Error> {
+        use serde::de::Error;
+        type Parts = (Vec<u8>, Vec<(usize, Vec<u8>)>, Vec<RefId>);
+        let (bytes, bulks, ids) = Parts::deserialize(from)?;
+        let bulk = |(align, bytes): (usize, Vec<u8>)| {
+            let mut buffer = Buffer::new(bytes.len(), align).map_err(D::Error::custom)?;
+            buffer.fill(&bytes);
+            Ok(Bulk::of_buffer(Arc::new(buffer)))
+        };
+        let bulks = bulks.into_iter().map(bulk).collect::<Result<_, D::Error>>()?;
+        let refs = ids.into_iter().map(|id| {
+            let kept = super::handles::came_with(id).ok_or_else(|| {
+                D::Error::custom("a handle can only come in a remote call")
+            })?;
+            Ok((id, kept as KeepAlive))
+        });
+        let refs = refs.collect::<Result<_, D::Error>>()?;
+        Ok(Blob(Arc::new(Written { bytes: Arc::new(bytes), bulks, refs })))
+    }
+}
+
 impl Blob {
     /// A blob without values.
     pub fn empty() -> Blob {
@@ -314,6 +362,7 @@ impl Blob {
             bytes: Bytes::Own(self.0.bytes.to_vec()),
             bulks: bulks.map_err(|error| damaged_frame(error.to_string()))?.into_iter(),
             refs: self.0.refs.iter().map(|(id, _)| *id).collect(),
+            kept: self.0.refs.iter().map(|(_, kept)| Arc::clone(kept)).collect(),
         })
     }
 }
@@ -328,6 +377,15 @@ pub struct Incoming {
     bytes: Bytes,
     bulks: std::vec::IntoIter<Buffer>,
     refs: Vec<RefId>,
+    /// What the handles lead to, until they are read.
+    kept: Vec<KeepAlive>,
+}
+
+impl Default for Incoming {
+    fn default() -> Incoming {
+        let (bytes, bulks) = (Bytes::Own(Vec::new()), Vec::new().into_iter());
+        Incoming { bytes, bulks, refs: Vec::new(), kept: Vec::new() }
+    }
 }
 
 impl Incoming {
@@ -356,12 +414,28 @@ impl Incoming {
             return Err(damaged_frame(format!("{wanted} arrays were announced, {found} came")));
         }
         let own = bulks.by_ref().take(preface.bulks).collect::<Vec<_>>();
-        Ok(Incoming { bytes, bulks: own.into_iter(), refs: preface.refs })
+        Ok(Incoming { bytes, bulks: own.into_iter(), refs: preface.refs, kept: Vec::new() })
     }
 
     /// The handles inside.
     pub fn refs(&self) -> &[RefId] {
         &self.refs
+    }
+
+    /// Keeps alive what the handles lead to, as long as this lives.
+    pub(crate) fn keep(&mut self, kept: Vec<KeepAlive>) {
+        self.kept.extend(kept);
+    }
+
+    /// The values as a blob again, to be sent on without knowing their types.
+    pub(crate) fn into_blob(self) -> Blob {
+        let bytes = match self.bytes {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Bulk(buffer) => buffer.bytes().to_vec(),
+        };
+        let bulks = self.bulks.map(|buffer| Bulk::of_buffer(Arc::new(buffer))).collect();
+        let refs = self.refs.into_iter().zip(self.kept).collect();
+        Blob(Arc::new(Written { bytes: Arc::new(bytes), bulks, refs }))
     }
 
     /// Reads the values, from the first on.

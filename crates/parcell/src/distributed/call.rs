@@ -4,14 +4,14 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::blob::{Blob, Incoming};
+use super::calls::Done;
 use super::error::RemoteError;
-use super::function::{FunctionRef, Prepared};
+use super::function::{FunctionRef, Preparation, Prepared};
 use super::handles::{Handle, Known};
-use super::jobs::not_written;
 use super::message::{Answer, Call, Want, Work};
 use super::node::{Node, node};
 use super::waiting::{Slot, unexpected};
-use super::{blob, future, modules, output};
+use super::{future, modules, output};
 
 /// Something to run elsewhere, ready to be sent.
 pub(crate) struct Outgoing {
@@ -21,8 +21,8 @@ pub(crate) struct Outgoing {
 
 impl Outgoing {
     /// A function that travels with its captures.
-    pub(crate) fn new(prepared: Result<Prepared, blob::EncodeError>) -> Result<Outgoing, RemoteError> {
-        let prepared = prepared.map_err(not_written)?;
+    pub(crate) fn new(preparation: Preparation) -> Result<Outgoing, RemoteError> {
+        let prepared = preparation?;
         let function = reference(&prepared)?;
         Ok(Outgoing { work: Work::New(function), blob: prepared.captures })
     }
@@ -30,9 +30,7 @@ impl Outgoing {
 
 /// Where the code of a function is, for other processes.
 pub(crate) fn reference(prepared: &Prepared) -> Result<FunctionRef, RemoteError> {
-    let trampoline = modules::refer(prepared.trampoline as usize)?;
-    let body = modules::refer(prepared.body)?;
-    Ok(FunctionRef { trampoline, body })
+    Ok(FunctionRef { trampoline: modules::refer(prepared.trampoline as usize)? })
 }
 
 pub(crate) fn words(place: &Location<'_>) -> String {
@@ -66,15 +64,20 @@ pub(crate) fn fetch(
     outgoing: Outgoing,
     place: &Location<'_>,
 ) -> Result<Incoming, RemoteError> {
-    let node = node();
     let slot = Slot::new();
-    let call = call(node, &outgoing, Want::Value, place);
-    node.call(to, call, outgoing.blob, slot.filler());
+    fetch_later(to, outgoing, place, slot.filler());
     let ended = slot.wait(|| ());
     match ended.result? {
         Answer::Value => Ok(ended.blob),
         _ => Err(unexpected(to, "a call")),
     }
+}
+
+/// Starts a call; `done` is called with its value, on a thread that must not be blocked.
+pub(crate) fn fetch_later(to: u32, outgoing: Outgoing, place: &Location<'_>, done: Done) {
+    let node = node();
+    let call = call(node, &outgoing, Want::Value, place);
+    node.call(to, call, outgoing.blob, done);
 }
 
 /// Starts a call and forgets it.

@@ -1,6 +1,6 @@
 //! What this process has asked of others and waits for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -46,6 +46,8 @@ struct State {
     pending: HashMap<u64, Pending>,
     /// How many calls each process has to end.
     open: HashMap<u32, usize>,
+    /// Those that were called since the last time somebody asked.
+    called: BTreeSet<u32>,
 }
 
 /// All calls that have not ended.
@@ -65,6 +67,7 @@ impl Calls {
         let mut state = self.lock();
         if place.is_some() {
             *state.open.entry(process).or_default() += 1;
+            state.called.insert(process);
         }
         let since = Instant::now();
         state.pending.insert(number, Pending { process, place, since, done });
@@ -105,6 +108,11 @@ impl Calls {
     /// The processes that have calls to end.
     pub(crate) fn busy(&self) -> Vec<u32> {
         self.lock().open.keys().copied().collect()
+    }
+
+    /// The processes that were called since this was last asked.
+    pub(crate) fn asked_since_settled(&self) -> BTreeSet<u32> {
+        std::mem::take(&mut self.lock().called)
     }
 
     pub(crate) fn count(&self) -> usize {

@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use parcell_link::WorkerOptions;
 
+use super::launch::{self, LaunchError};
+use super::procs;
+use super::table;
+use crate::display;
+use crate::interrupt;
 use crate::rt::Failure;
 
-/// Starts workers and shows the table.
+/// Starts workers and says which.
 pub(crate) fn add_workers(count: usize, options: &WorkerOptions) -> Result<(), Failure> {
-    println!("add {count} workers: {options:?}");
+    let ids = launch::add(count, options)?;
+    println!("{}", counted(&ids, "started"));
     Ok(())
 }
 
@@ -18,12 +24,63 @@ pub(crate) fn remove_workers(
     ids: Option<&[u32]>,
     timeout: Option<Duration>,
 ) -> Result<(), Failure> {
-    println!("remove workers {ids:?} within {timeout:?}");
+    let ids: Vec<usize> = match ids {
+        Some(ids) => ids.iter().map(|id| *id as usize).collect(),
+        None => procs::only_workers(),
+    };
+    if ids.is_empty() {
+        println!("there are no workers");
+        return Ok(());
+    }
+    let removed: Result<(), LaunchError> = launch::remove(&ids, timeout);
+    removed?;
+    println!("{}", counted(&ids, "removed"));
     Ok(())
+}
+
+fn counted(ids: &[usize], what: &str) -> String {
+    let noun = if ids.len() == 1 { "worker" } else { "workers" };
+    format!("{noun} {} {what}", ranges(ids))
+}
+
+/// Ids as people write them: `2-5, 8`.
+fn ranges(ids: &[usize]) -> String {
+    let mut parts: Vec<(usize, usize)> = Vec::new();
+    for id in ids {
+        match parts.last_mut() {
+            Some((_, last)) if *last + 1 == *id => *last = *id,
+            _ => parts.push((*id, *id)),
+        }
+    }
+    let part = |(first, last): &(usize, usize)| match last - first {
+        0 => first.to_string(),
+        1 => format!("{first}, {last}"),
+        _ => format!("{first}-{last}"),
+    };
+    parts.iter().map(part).collect::<Vec<_>>().join(", ")
 }
 
 /// Shows the table of workers, until an interrupt if it is watched.
 pub(crate) fn show_workers(watch: Option<Duration>) -> Result<(), Failure> {
-    println!("show workers, updated every {watch:?}");
-    Ok(())
+    let Some(pause) = watch else {
+        display::show(&table::of_workers());
+        return Ok(());
+    };
+    let id = format!("workers-{}", crate::link::run_number());
+    display::show_with_id(id.as_str(), &table::of_workers());
+    loop {
+        interrupt::sleep(pause);
+        display::update(&id, &table::of_workers());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_told_as_people_write_them() {
+        assert_eq!(counted(&[2], "started"), "worker 2 started");
+        assert_eq!(counted(&[2, 3, 5, 7, 8, 9], "removed"), "workers 2, 3, 5, 7-9 removed");
+    }
 }

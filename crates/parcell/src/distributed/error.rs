@@ -203,3 +203,45 @@ pub(crate) fn message_of(payload: &(dyn std::any::Any + Send)) -> Option<String>
     let one = payload.downcast_ref::<RemoteError>().map(ToString::to_string);
     one.or_else(|| payload.downcast_ref::<CompositeError>().map(ToString::to_string))
 }
+
+/// What a cell shows in place of `Panic`, and what failed where, if a panic's payload is one of this
+/// file's errors.
+pub(crate) fn told(
+    payload: &(dyn std::any::Any + Send),
+) -> Option<(&'static str, Vec<parcell_link::RemotePanic>)> {
+    if let Some(error) = payload.downcast_ref::<RemoteError>() {
+        let name = match error {
+            RemoteError::ProcessExited { .. } => "ProcessExited",
+            RemoteError::Interrupted { .. } => "Interrupted",
+            _ => "RemoteError",
+        };
+        return Some((name, error.details().into_iter().collect()));
+    }
+    let composite = payload.downcast_ref::<CompositeError>()?;
+    let details = |error: &RemoteError| {
+        error.details().unwrap_or_else(|| parcell_link::RemotePanic {
+            worker: u32::try_from(error.worker()).unwrap_or(0),
+            message: error.to_string(),
+            file: String::new(),
+            line: 0,
+            column: 0,
+            backtrace: Vec::new(),
+        })
+    };
+    Some(("CompositeError", composite.errors.iter().map(details).collect()))
+}
+
+impl RemoteError {
+    /// The panic behind it, as the kernel shows it.
+    fn details(&self) -> Option<parcell_link::RemotePanic> {
+        let RemoteError::Panicked(panic) = self else { return None };
+        Some(parcell_link::RemotePanic {
+            worker: u32::try_from(panic.worker).unwrap_or(0),
+            message: panic.message.clone(),
+            file: panic.file.clone(),
+            line: panic.line,
+            column: panic.column,
+            backtrace: panic.backtrace.clone(),
+        })
+    }
+}

@@ -1,8 +1,8 @@
 //! Functions that can run on any process: where their code is, and what they captured.
 //!
-//! A remote function is a *trampoline*, code made by the compiler for one combination of captures
-//! and result, a *body*, a plain `fn`, and the encoded captures. Addresses travel as object and
-//! offset, see [`modules`](super::modules): what one process can call, every process can.
+//! A remote function is a *trampoline*, code that the compiler made for its captures and its body,
+//! and the encoded captures. The trampoline's address travels as object and offset, see
+//! [`modules`](super::modules): what one process can call, every process can.
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::blob::{Blob, BlobReader, BlobWriter, DecodeError, EncodeError};
+use super::error::RemoteError;
 use super::modules::CodeRef;
 use super::portable::Portable;
 
@@ -51,50 +52,88 @@ pub trait Callable: Send + Sync {
     fn call(&self, arguments: &mut BlobReader<'_>) -> Result<Arc<dyn AnyValue>, DecodeError>;
 }
 
-/// The code that reads captures and makes a callable of them and of the body.
-///
-/// # Safety
-/// `body` is the address of the `fn` that the trampoline was made for.
-pub type Trampoline =
-    unsafe fn(body: usize, captures: &mut BlobReader<'_>) -> Result<Arc<dyn Callable>, DecodeError>;
+/// The code that reads captures and makes a callable of them.
+pub type Trampoline = fn(&mut BlobReader<'_>) -> Result<Arc<dyn Callable>, DecodeError>;
 
 /// Where the code of a remote function is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FunctionRef {
     pub(crate) trampoline: CodeRef,
-    pub(crate) body: CodeRef,
 }
 
 /// A remote function with its captures, not yet anywhere.
 #[derive(Clone)]
 pub struct Prepared {
     pub(crate) trampoline: Trampoline,
-    pub(crate) body: usize,
     pub(crate) captures: Blob,
 }
 
+/// A function that has not been prepared, and why.
+pub type Preparation = Result<Prepared, RemoteError>;
+
 /// An expression that was captured: what `spawn_at!` and its kin send.
 pub struct Expression<R> {
-    pub(crate) prepared: Result<Prepared, EncodeError>,
+    pub(crate) preparation: Preparation,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R> Expression<R> {
-    pub fn new(prepared: Result<Prepared, EncodeError>) -> Expression<R> {
-        Expression { prepared, result: PhantomData }
+    pub fn new(preparation: Preparation) -> Expression<R> {
+        Expression { preparation, result: PhantomData }
     }
 }
 
 /// Runs once, with values that it owns.
-pub struct Once<V, R> {
-    pub values: Mutex<Option<V>>,
-    pub body: fn(V) -> R,
+pub struct Once<V, F> {
+    values: Mutex<Option<V>>,
+    body: F,
 }
 
-impl<V: Send, R: Portable> Callable for Once<V, R> {
+impl<V, F> Once<V, F> {
+    pub fn new(values: V, body: F) -> Once<V, F> {
+        Once { values: Mutex::new(Some(values)), body }
+    }
+}
+
+impl<V: Send, F: Fn(V) -> R + Send + Sync, R: Portable> Callable for Once<V, F> {
     fn call(&self, _arguments: &mut BlobReader<'_>) -> Result<Arc<dyn AnyValue>, DecodeError> {
         let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();
         let values = values.expect("an expression is run once");
         Ok(hold((self.body)(values)))
+    }
+}
+
+/// A function with its captures, in a process that calls it. `A` is the tuple of its arguments.
+pub struct Made<G, A, R> {
+    pub(crate) function: G,
+    signature: PhantomData<fn(A) -> R>,
+}
+
+impl<G, A, R> Made<G, A, R> {
+    pub fn new(function: G) -> Made<G, A, R> {
+        Made { function, signature: PhantomData }
+    }
+}
+
+/// A function of any number of arguments.
+pub struct Plain<F, A> {
+    function: F,
+    signature: PhantomData<fn(A)>,
+}
+
+impl<F, A> Plain<F, A> {
+    pub fn new(function: F) -> Plain<F, A> {
+        Plain { function, signature: PhantomData }
+    }
+}
+
+impl<F, A> Callable for Plain<F, A>
+where
+    F: super::capture::Callable<A> + Send + Sync,
+    A: Portable,
+    F::Output: Portable,
+{
+    fn call(&self, arguments: &mut BlobReader<'_>) -> Result<Arc<dyn AnyValue>, DecodeError> {
+        Ok(hold(self.function.call(arguments.read::<A>()?)))
     }
 }

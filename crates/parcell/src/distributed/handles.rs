@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 
 use serde::de::Error as _;
-use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::blob::{Incoming, RefId};
+use super::blob::{Incoming, KeepAlive, RefId};
 use super::error::RemoteError;
 use super::function::AnyValue;
 use crate::threads::Monitor;
@@ -142,6 +141,11 @@ impl Handles {
         adopted
     }
 
+    /// The handle of this id.
+    pub(crate) fn find(&self, id: RefId) -> Option<Arc<Handle>> {
+        self.lock().handles.get(&id)?.upgrade()
+    }
+
     fn forget(&self, handle: &Handle) {
         let mut state = self.lock();
         let same = |weak: &Weak<Handle>| std::ptr::eq(weak.as_ptr(), handle);
@@ -191,14 +195,18 @@ impl Handles {
 
 /// Writes a handle into the call that is being made.
 pub(crate) fn send_along<S: Serializer>(handle: &Arc<Handle>, to: S) -> Result<S::Ok, S::Error> {
-    let along = super::blob::carry(handle.id, Arc::clone(handle) as _);
-    along.map_err(S::Error::custom)?;
+    super::blob::carry::<S::Error>(Arc::clone(handle) as KeepAlive, handle.id)?;
     handle.id.serialize(to)
 }
 
 /// Reads a handle that came with a call.
 pub(crate) fn come_along<'de, D: Deserializer<'de>>(from: D) -> Result<Arc<Handle>, D::Error> {
     let id = RefId::deserialize(from)?;
-    let found = super::blob::carried(id).and_then(|handle| handle.downcast::<Handle>().ok());
-    found.ok_or_else(|| D::Error::custom("a handle can only come in a remote call"))
+    came_with(id).ok_or_else(|| D::Error::custom("a handle can only come in a remote call"))
+}
+
+/// The handle of this id, if it came with what is being read.
+pub(crate) fn came_with(id: RefId) -> Option<Arc<Handle>> {
+    let came = super::blob::carried().is_some_and(|ids| ids.contains(&id));
+    came.then(|| super::node::node().handles.find(id)).flatten()
 }

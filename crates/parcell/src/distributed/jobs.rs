@@ -11,6 +11,7 @@ use super::blob::{Blob, BlobReader, BlobWriter, Incoming, RefId};
 use super::error::{RemoteError, RemotePanic};
 use super::function::{AnyValue, FunctionRef};
 use super::kept::KeptFunction;
+use super::mailbox::Mailbox;
 use super::message::{Answer, Call, Load, Message, Want, Work};
 use super::node::{Node, node};
 use super::store::Thing;
@@ -30,6 +31,8 @@ struct State {
     interrupted: bool,
     /// What came after that. It begins when the others have stopped.
     held: Vec<(Caller, Job)>,
+    /// Waits at channels that may be given up.
+    waits: HashMap<Caller, Arc<Mailbox>>,
 }
 
 /// The calls of others.
@@ -49,18 +52,21 @@ impl Jobs {
             node.store.promise(id, from);
         }
         let caller = (from, call.number);
-        self.start(caller, Box::new(move || run(from, call, blob)));
+        let is_cell = matches!(call.work, Work::Cell { .. });
+        let run: Job = Box::new(move || run(from, call, blob));
+        self.start(caller, if is_cell { Box::new(|| super::worker::on_cell_thread(run)) } else { Box::new(|| threads::spawn_job(run)) });
     }
 
-    fn start(&self, caller: Caller, job: Job) {
+    /// Starts a job, at once or when those have ended that were told to stop.
+    fn start(&self, caller: Caller, start: Job) {
         let mut state = self.lock();
         if state.interrupted {
-            state.held.push((caller, job));
+            state.held.push((caller, start));
             return;
         }
         state.running.insert(caller, Instant::now());
         drop(state);
-        threads::spawn_job(job);
+        start();
     }
 
     fn ended(&self, caller: Caller) {
@@ -73,7 +79,7 @@ impl Jobs {
         state.interrupted = false;
         let held = std::mem::take(&mut state.held);
         drop(state);
-        held.into_iter().for_each(|(caller, job)| self.start(caller, job));
+        held.into_iter().for_each(|(caller, start)| self.start(caller, start));
     }
 
     /// Asks all that runs here to stop.
@@ -82,6 +88,23 @@ impl Jobs {
         if !state.running.is_empty() && super::node::me() != 1 {
             state.interrupted = true;
             interrupt::raise();
+        }
+    }
+
+    /// A wait at a channel begins that its caller may give up.
+    pub(crate) fn may_be_cancelled(&self, caller: Caller, mailbox: &Arc<Mailbox>) {
+        self.lock().waits.insert(caller, Arc::clone(mailbox));
+    }
+
+    pub(crate) fn cannot_be_cancelled(&self, caller: Caller) {
+        self.lock().waits.remove(&caller);
+    }
+
+    /// A caller gives up a wait.
+    pub(crate) fn cancel(&self, from: u32, number: u64) {
+        let mailbox = self.lock().waits.remove(&(from, number));
+        if let Some(mailbox) = mailbox {
+            mailbox.cancel((from, number));
         }
     }
 
@@ -117,7 +140,7 @@ impl Jobs {
 }
 
 /// Runs a call to its end and answers it.
-fn run(from: u32, call: Call, blob: Incoming) {
+fn run(from: u32, call: Call, mut blob: Incoming) {
     let node = node();
     let Call { number, cell, work, want, .. } = call;
     let within = output::in_cell(cell);
@@ -136,7 +159,7 @@ fn run(from: u32, call: Call, blob: Incoming) {
             let kept = kept(node, function)?;
             batch(&*kept, &mut blob.reader(), items).map(Product::Encoded)
         }
-        Work::Cell { module, symbol } => super::cells::run_here(cell, &module, &symbol),
+        Work::Cell { module, symbol } => super::cells::run_here(&module, &symbol),
     });
     drop(within);
     output::end_of_call(cell);

@@ -23,7 +23,7 @@ impl KeptFunction {
     pub(crate) fn callable(&self) -> Result<Arc<dyn Callable>, RemoteError> {
         let make = || {
             let captures = self.captures.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let captures = captures.expect("made once");
+            let mut captures = captures.expect("made once");
             modules::make(&self.function, &mut captures.reader())
         };
         // What can be interrupted comes first: the captures are there once.

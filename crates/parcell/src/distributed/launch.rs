@@ -83,6 +83,9 @@ pub enum LaunchError {
     Unable(String),
 }
 
+/// Why a worker is gone that was told to end.
+pub(crate) const REMOVED: &str = "it was removed";
+
 /// As many workers are taken for a slip of the finger.
 pub(crate) const MOST: usize = 4096;
 
@@ -163,7 +166,7 @@ fn start(id: u32, node: &Node, driver: &str, program: PathBuf, options: &WorkerO
     let threads = options.threads.unwrap_or(1);
     let start = Start {
         id,
-        key: node.key.bytes(),
+        key: *node.key.as_bytes(),
         driver: driver.to_owned(),
         parent: std::process::id(),
         threads,
@@ -233,7 +236,7 @@ fn ended(id: u32, how: &str) {
         removed
     });
     let node = node();
-    let why = if removed { "it was removed" } else { how };
+    let why = if removed { REMOVED } else { how };
     node.peers.bury(node, id, why);
     let gone = || Message::Peers { came: Vec::new(), gone: vec![(id, why.to_owned())] };
     node.peers.tell_all(gone);
@@ -267,7 +270,7 @@ fn wait_for(ids: &[u32]) {
         for id in ids.iter().filter(|id| !node.peers.is_connected(**id)) {
             kill(*id);
             let why = format!("no word from it within {seconds} s ({TIMEOUT} sets the limit)");
-            STATE.change(|state| state.failed.entry(*id).or_insert(why));
+            STATE.change(|state| _ = state.failed.entry(*id).or_insert(why));
         }
     }
 }

@@ -7,15 +7,7 @@ use super::blob::RefId;
 use super::error::RemoteError;
 use super::function::FunctionRef;
 use super::modules::{ModuleKey, ModuleSource};
-use parcell_link::{Publication, WorkerStream};
-
-/// A message with the handles that travel in its blob.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Packet {
-    pub(crate) message: Message,
-    /// The receiver holds these from now on, once more each.
-    pub(crate) refs: Vec<RefId>,
-}
+use parcell_link::WorkerOutput;
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Message {
@@ -49,10 +41,12 @@ pub(crate) enum Message {
     /// Processes that came (with the address they listen at) and went (with the reason).
     Peers { came: Vec<(u32, String)>, gone: Vec<(u32, String)> },
     /// Something to show, by the cell with this number.
-    Output { cell: u64, what: Output },
+    Output { cell: u64, what: WorkerOutput },
     /// To be answered at once with [`Message::Pong`].
     Ping { number: u64 },
     Pong { number: u64, state: Load },
+    /// Drop variables that cells left behind.
+    Forget { names: Vec<String> },
     /// End.
     Exit,
 }
@@ -189,14 +183,6 @@ pub(crate) struct Load {
     /// Calls that run or wait for a thread.
     pub(crate) calls: u32,
     pub(crate) census: Census,
-}
-
-/// What a worker shows.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) enum Output {
-    /// Whole lines.
-    Text { stream: WorkerStream, text: String },
-    Rich(Publication),
 }
 
 /// What two processes say to each other first, once both have proved that they know the key.

@@ -26,6 +26,7 @@ mod jobs;
 mod keeper;
 mod kept;
 mod launch;
+mod loops;
 mod macros;
 mod mailbox;
 mod message;
@@ -37,11 +38,13 @@ mod peers;
 mod portable;
 mod procs;
 mod questions;
-mod refusal;
+#[doc(hidden)]
+pub mod refusal;
 mod remote;
 #[doc(hidden)]
 pub mod rt;
 mod store;
+mod table;
 mod target;
 pub(crate) mod transport;
 mod usage;
@@ -53,6 +56,8 @@ pub(crate) mod worker;
 pub use error::{CompositeError, RemoteError, RemotePanic};
 pub use future::RemoteFuture;
 pub use launch::LaunchError;
+#[doc(hidden)]
+pub use parcell_macros as macros_of;
 pub use message::Census;
 pub use portable::Portable;
 pub use procs::{

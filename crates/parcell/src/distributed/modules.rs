@@ -134,8 +134,7 @@ pub(crate) fn source(key: &ModuleKey) -> Option<ModuleSource> {
 
 /// Makes sure that the code of a function is here. Blocks while it is fetched.
 pub(crate) fn fetch(function: &FunctionRef) -> Result<(), RemoteError> {
-    address(&function.trampoline)?;
-    address(&function.body).map(drop)
+    address(&function.trampoline).map(drop)
 }
 
 /// Makes a function of its code and its captures.
@@ -144,12 +143,9 @@ pub(crate) fn make(
     captures: &mut BlobReader<'_>,
 ) -> Result<Arc<dyn Callable>, RemoteError> {
     let trampoline = address(&function.trampoline)?;
-    let body = address(&function.body)?;
     // SAFETY: the place was made by `refer` of a `Trampoline`, in this process or in one that has
     // loaded the same object: the hash tells for modules, and for what is loaded at the start that
     // all processes of a session are started from the same program and library.
     let trampoline = unsafe { std::mem::transmute::<usize, Trampoline>(trampoline) };
-    // SAFETY: both addresses come from the same `Prepared`, which pairs them.
-    let made = unsafe { trampoline(body, captures) };
-    made.map_err(super::jobs::not_read)
+    trampoline(captures).map_err(super::jobs::not_read)
 }

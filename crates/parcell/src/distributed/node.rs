@@ -5,14 +5,14 @@
 //! take long, or runs a user's code, goes on to [`jobs`](super::jobs); the rest is done there.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use super::blob::{Blob, Incoming, RefId};
+use super::blob::{Blob, Incoming, KeepAlive, RefId};
 use super::calls::{Calls, Done, Ended};
 use super::error::RemoteError;
-use super::handles::{Handle, Handles};
+use super::handles::Handles;
 use super::jobs::Jobs;
-use super::message::{Answer, Ask, Call, Message, Packet};
+use super::message::{Answer, Ask, Call, Hello, Message};
 use super::peers::Peers;
 use super::store::Store;
 use super::transport::{Buffer, Envelope, Key};
@@ -33,7 +33,7 @@ static NODE: OnceLock<Node> = OnceLock::new();
 
 /// This process. One that nobody made a worker is number 1.
 pub(crate) fn node() -> &'static Node {
-    NODE.get_or_init(|| Node::new(1, Key::random()))
+    NODE.get_or_init(|| Node::new(1, Key::random().expect("the system gives random numbers")))
 }
 
 /// The id of this process, without making it one of several.
@@ -66,6 +66,17 @@ impl Node {
         }
     }
 
+    /// What this process says of itself.
+    pub(crate) fn hello(&self) -> Hello {
+        Hello {
+            id: self.id,
+            pid: std::process::id(),
+            host: super::usage::host(),
+            threads: u32::try_from(crate::threads::nthreads()).unwrap_or(u32::MAX),
+            address: super::address::own().unwrap_or_default(),
+        }
+    }
+
     /// A number that this process has not used before.
     pub(crate) fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
@@ -79,28 +90,27 @@ impl Node {
     /// Sends a message, with the handles that travel in its blob. Does not wait for anything but,
     /// the first time, for a connection to a worker that this process never spoke to.
     pub(crate) fn send(&self, to: u32, message: Message, blob: Blob) -> Result<(), RemoteError> {
-        let refs: Vec<RefId> = blob.refs().collect();
-        for id in &refs {
+        for (id, _) in blob.refs() {
             self.hold(*id, to)?;
         }
         if to == self.id {
-            let handles = self.handles.adopt(&refs);
-            self.take_up(self.id, message, Incoming::local(blob, handles));
+            let mut incoming = blob.arrive().map_err(super::jobs::not_read)?;
+            self.adopt(&mut incoming);
+            self.take_up(self.id, message, incoming);
             return Ok(());
         }
         let connection = self.peers.connection(self, to)?;
-        let packet = Packet { message, refs };
-        if connection.send(envelope(&packet, blob)) { Ok(()) } else { Err(self.peers.gone(to)) }
+        if connection.send(envelope(&message, &blob)) { Ok(()) } else { Err(self.peers.gone(to)) }
     }
 
     /// As [`Node::send`], for what is not worth an error: to a process that is gone, or was never
     /// spoken to, nothing is sent. Never blocks.
     pub(crate) fn tell(&self, to: u32, message: Message, blob: Blob) {
-        if to == self.id || !blob.is_free_of_refs() {
+        if to == self.id || !blob.refs().is_empty() {
             // Only replies carry handles; a process that asked has a connection.
             let _ = self.send(to, message, blob);
         } else if let Some(connection) = self.peers.open_connection(to) {
-            connection.send(envelope(&Packet { message, refs: Vec::new() }, blob));
+            connection.send(envelope(&message, &blob));
         }
     }
 
@@ -113,12 +123,20 @@ impl Node {
         self.send(id.owner, Message::Hold { id, process }, Blob::default())
     }
 
+    /// Takes over the handles that came with a blob.
+    fn adopt(&self, blob: &mut Incoming) {
+        let adopted = self.handles.adopt(blob.refs());
+        blob.keep(adopted.into_iter().map(|handle| handle as KeepAlive).collect());
+    }
+
     /// A message has come.
     pub(crate) fn receive(&self, from: u32, head: &[u8], bulks: Vec<Buffer>) -> Result<(), String> {
-        let (packet, bytes) = postcard::take_from_bytes::<Packet>(head)
-            .map_err(|e| format!("a message of {} bytes that cannot be read: {e}", head.len()))?;
-        let handles = self.handles.adopt(&packet.refs);
-        self.take_up(from, packet.message, Incoming::new(bytes.to_vec(), bulks, handles));
+        let unreadable = |e: postcard::Error| format!("a message of {} bytes: {e}", head.len());
+        let (message, mut rest) = postcard::take_from_bytes::<Message>(head).map_err(unreadable)?;
+        let blob = Incoming::detach(&mut rest, &mut bulks.into_iter());
+        let mut blob = blob.map_err(|e| e.to_string())?;
+        self.adopt(&mut blob);
+        self.take_up(from, message, blob);
         Ok(())
     }
 
@@ -129,7 +147,7 @@ impl Node {
             Message::Ended { number, result, began, took } => {
                 self.calls.end(number, Ended { result, blob, began, took });
             }
-            Message::Cancel { number } => self.jobs.cancel(self, from, number),
+            Message::Cancel { number } => self.jobs.cancel(from, number),
             Message::Define { id, function } => self.jobs.define(self, from, id, function, blob),
             Message::Hold { id, process } => self.store.count(id, process, 1),
             Message::Release { refs } => {
@@ -143,6 +161,7 @@ impl Node {
                 self.tell(from, Message::Pong { number, state }, Blob::default());
             }
             Message::Pong { number, state } => self.peers.pong(from, number, state),
+            Message::Forget { names } => super::cells::forget_here(names),
             Message::Exit => super::worker::exit(),
         }
     }
@@ -203,12 +222,9 @@ impl Node {
     }
 }
 
-fn envelope(packet: &Packet, blob: Blob) -> Envelope {
-    let (bytes, bulks) = blob.into_parts();
-    let head = postcard::to_stdvec(packet).expect("messages are plain data");
-    let head = if bytes.is_empty() { head } else { [head.as_slice(), &bytes].concat() };
+fn envelope(message: &Message, blob: &Blob) -> Envelope {
+    let mut head = postcard::to_stdvec(message).expect("messages are plain data");
+    let mut bulks = Vec::new();
+    blob.attach(&mut head, &mut bulks);
     Envelope { head, bulks }
 }
-
-/// A handle to something that another process, or this one, holds.
-pub(crate) type Held = Arc<Handle>;

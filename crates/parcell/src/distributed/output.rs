@@ -13,7 +13,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Builder;
 use std::time::Duration;
 
-use parcell_link::{Publication, TextStream, WorkerOutput};
+use parcell_link::{Grouping, Publication, WorkerOutput};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::blob::Blob;
@@ -35,7 +35,11 @@ static LATEST: AtomicU64 = AtomicU64::new(0);
 
 /// The cell that the current thread works for.
 pub(crate) fn current_cell() -> u64 {
-    CELL.get().unwrap_or_else(|| LATEST.load(Ordering::Relaxed))
+    let latest = || match super::node::me() {
+        1 => crate::link::run_number(),
+        _ => LATEST.load(Ordering::Relaxed),
+    };
+    CELL.get().unwrap_or_else(latest)
 }
 
 /// Says for which cell this process works, on threads that do not know.
@@ -61,7 +65,7 @@ impl Drop for InCell {
 
 /// The reading end of one of a worker's own streams.
 struct Pipe {
-    stream: TextStream,
+    stderr: bool,
     end: OwnedFd,
     /// The beginning of a line.
     partial: Vec<u8>,
@@ -75,13 +79,13 @@ fn lock(pipes: &Mutex<[Pipe; 2]>) -> MutexGuard<'_, [Pipe; 2]> {
 
 /// Takes over what this process prints from now on. Called once, by a worker.
 pub(crate) fn capture() -> io::Result<()> {
-    let pipe = |stream, number| -> io::Result<Pipe> {
+    let pipe = |number| -> io::Result<Pipe> {
         let (end, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&end, true)?;
         redirect(&writing, number)?;
-        Ok(Pipe { stream, end, partial: Vec::new() })
+        Ok(Pipe { stderr: number == 2, end, partial: Vec::new() })
     };
-    let pipes = [pipe(TextStream::Stdout, 1)?, pipe(TextStream::Stderr, 2)?];
+    let pipes = [pipe(1)?, pipe(2)?];
     PIPES.set(Mutex::new(pipes)).unwrap_or_else(|_| unreachable!("a worker captures once"));
     Builder::new().name("parcell-output".into()).stack_size(STACK).spawn(follow)?;
     Ok(())
@@ -149,7 +153,7 @@ impl Pipe {
         let rest = self.partial.split_off(end);
         let text = String::from_utf8_lossy(&self.partial).into_owned();
         self.partial = rest;
-        let what = WorkerOutput::Text { stream: self.stream, text };
+        let what = WorkerOutput::Text { stderr: self.stderr, text };
         node().tell(1, Message::Output { cell, what }, Blob::default());
     }
 }
@@ -158,7 +162,7 @@ impl Pipe {
 pub(crate) fn show(publication: Publication) {
     let cell = current_cell();
     end_of_call(cell);
-    let what = WorkerOutput::Rich(Box::new(publication));
+    let what = WorkerOutput::Shown(Box::new(publication));
     node().tell(1, Message::Output { cell, what }, Blob::default());
 }
 
@@ -176,6 +180,67 @@ static WAITING: AtomicUsize = AtomicUsize::new(0);
 
 fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Outputs that are shown only when all workers have ended.
+static HELD: Mutex<Vec<(u64, Vec<(u32, WorkerOutput)>)>> = Mutex::new(Vec::new());
+
+fn held() -> MutexGuard<'static, Vec<(u64, Vec<(u32, WorkerOutput)>)>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// While this lives, what workers show for a cell is held back.
+pub(crate) struct Holding {
+    cell: u64,
+}
+
+/// Holds back what workers show for a cell.
+pub(crate) fn hold(cell: u64) -> Holding {
+    held().push((cell, Vec::new()));
+    Holding { cell }
+}
+
+impl Holding {
+    /// Shows it, in this order.
+    pub(crate) fn release(self, group: Grouping) {
+        drained();
+        let cell = self.cell;
+        let mut outputs = self.take();
+        let mut ranks = std::collections::HashMap::<u32, usize>::new();
+        let mut rank = |worker: u32| {
+            let rank = ranks.entry(worker).or_default();
+            *rank += 1;
+            *rank
+        };
+        let kind = |what: &WorkerOutput| match what {
+            WorkerOutput::Text { stderr, .. } => usize::from(*stderr),
+            WorkerOutput::Shown(_) => 2,
+        };
+        outputs.sort_by_cached_key(|(worker, what)| match group {
+            Grouping::Live => (0, 0),
+            Grouping::Worker => (*worker as usize, 0),
+            Grouping::Order => (rank(*worker), *worker as usize),
+            Grouping::Type => (kind(what), *worker as usize),
+        });
+        for (worker, what) in outputs {
+            crate::link::publish_for(cell, Publication::Worker { worker, what });
+        }
+    }
+
+    fn take(&self) -> Vec<(u32, WorkerOutput)> {
+        let mut held = held();
+        let at = held.iter().position(|(cell, _)| *cell == self.cell);
+        at.map(|at| held.swap_remove(at).1).unwrap_or_default()
+    }
+}
+
+impl Drop for Holding {
+    /// A cell that was interrupted shows what has come.
+    fn drop(&mut self) {
+        for (worker, what) in self.take() {
+            crate::link::publish_for(self.cell, Publication::Worker { worker, what });
+        }
+    }
 }
 
 /// Output of a worker has come.
@@ -196,7 +261,14 @@ fn pass_on() {
         let mut queue = CHANGED.wait_while(queue(), empty).unwrap_or_else(PoisonError::into_inner);
         let Some((worker, cell, what)) = queue.outputs.pop_front() else { continue };
         drop(queue);
-        crate::link::publish_for(Some(cell), Publication::Worker { worker, what });
+        let mut held = held();
+        match held.iter_mut().find(|(other, _)| *other == cell) {
+            Some((_, outputs)) => outputs.push((worker, what)),
+            None => {
+                drop(held);
+                crate::link::publish_for(cell, Publication::Worker { worker, what });
+            }
+        }
         WAITING.fetch_sub(1, Ordering::SeqCst);
         CHANGED.notify_all();
     }
@@ -210,4 +282,29 @@ pub(crate) fn drained() {
     }
     let passing = |_: &mut Queue| WAITING.load(Ordering::SeqCst) > 0;
     drop(CHANGED.wait_timeout_while(queue(), Duration::from_millis(500), passing));
+}
+
+/// At the end of a cell: waits a moment until all that workers printed for it has come and is passed
+/// on. A worker's output goes to the driver alone, so that of a call that another worker made may
+/// still be on its way when the answer is there.
+pub(crate) fn settle() {
+    let Some(node) = super::node::exists() else { return };
+    if node.calls.asked_since_settled().is_empty() {
+        return;
+    }
+    let slots: Vec<_> = node
+        .peers
+        .workers()
+        .into_iter()
+        .map(|id| {
+            let slot = super::waiting::Slot::new();
+            node.ask(id, super::message::Ask::Census, Blob::default(), slot.filler());
+            slot
+        })
+        .collect();
+    let deadline = std::time::Instant::now() + Duration::from_millis(200);
+    for slot in slots {
+        slot.settle(deadline);
+    }
+    drained();
 }

@@ -174,6 +174,31 @@ impl Peers {
         });
     }
 
+    /// Whether this process has heard of another, dead or alive.
+    pub(crate) fn is_known(&self, id: u32) -> bool {
+        self.lock().contains_key(&id)
+    }
+
+    pub(crate) fn is_connected(&self, id: u32) -> bool {
+        self.lock().get(&id).is_some_and(|peer| peer.connection.is_some())
+    }
+
+    pub(crate) fn address(&self, id: u32) -> Option<String> {
+        self.lock().get(&id)?.address.clone()
+    }
+
+    /// Where those listen that live.
+    pub(crate) fn addresses(&self) -> Vec<(u32, String)> {
+        let peers = self.lock();
+        let live = peers.iter().filter(|(_, peer)| peer.is_usable());
+        live.filter_map(|(id, peer)| Some((*id, peer.address.clone()?))).collect()
+    }
+
+    /// Bytes that wait to be sent to a process.
+    pub(crate) fn backlog(&self, id: u32) -> usize {
+        self.open_connection(id).map_or(0, |connection| connection.backlog())
+    }
+
     /// Sends a message to all that this process is connected to.
     pub(crate) fn tell_all(&self, message: impl Fn() -> Message) {
         let connected = self.lock();
@@ -200,8 +225,12 @@ struct Inbound {
 }
 
 impl Receive for Inbound {
-    fn message(&self, head: &[u8], bulks: Vec<Buffer>) -> Result<(), String> {
-        node().receive(self.from, head, bulks)
+    fn message(&self, head: &[u8], bulks: Vec<Buffer>) {
+        let node = node();
+        if let Err(why) = node.receive(self.from, head, bulks) {
+            eprintln!("process {} sent what cannot be understood: {why}", self.from);
+            node.peers.bury(node, self.from, "it sent what cannot be understood");
+        }
     }
 
     fn closed(&self, why: Option<std::io::Error>) {

@@ -109,7 +109,7 @@ fn operate(
 
 /// Ends a wait when its time is over, and says so.
 pub(crate) fn limit(mailbox: &Arc<Mailbox>, key: (u32, u64), wait: Wait) {
-    let over = |mailbox: &Mailbox| {
+    let over = move |mailbox: &Mailbox| {
         if mailbox.cancel(key).is_some() {
             node().reply(key.0, key.1, Ok(Answer::NotInTime), Blob::default());
         }

@@ -11,7 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::blob::{BlobReader, BlobWriter, DecodeError, RefId};
 use super::call::{self, Outgoing};
 use super::error::{RemoteError, raise};
-use super::function::{AnyValue, Callable, FunctionRef, Prepared, hold};
+use super::function::{
+    AnyValue, Callable, FunctionRef, Made, Preparation, Prepared, Trampoline, hold,
+};
 use super::future::RemoteFuture;
 use super::handles::{Handle, Known};
 use super::jobs::{not_read, not_written};
@@ -49,14 +51,14 @@ struct Shared {
 /// How others get the function.
 enum Source {
     /// Made by this process.
-    Own(Result<Prepared, super::blob::EncodeError>),
+    Own(Preparation),
     /// Come from another.
     Sent { function: FunctionRef, captures: super::blob::Blob },
 }
 
 impl<A, R> Remote<A, R> {
-    pub(crate) fn new(prepared: Result<Prepared, super::blob::EncodeError>) -> Remote<A, R> {
-        Remote::from_source(Source::Own(prepared))
+    pub(crate) fn new(preparation: Preparation) -> Remote<A, R> {
+        Remote::from_source(Source::Own(preparation))
     }
 
     fn from_source(source: Source) -> Remote<A, R> {
@@ -74,7 +76,7 @@ impl Shared {
     fn parts(&self) -> Result<(FunctionRef, super::blob::Blob), RemoteError> {
         match &self.source {
             Source::Own(Ok(prepared)) => Ok((call::reference(prepared)?, prepared.captures.clone())),
-            Source::Own(Err(error)) => Err(not_written(error.clone())),
+            Source::Own(Err(error)) => Err(error.clone()),
             Source::Sent { function, captures } => Ok((function.clone(), captures.clone())),
         }
     }
@@ -121,8 +123,7 @@ impl<A: Portable, R: Portable> Remote<A, R> {
         let id = self.kept_on(here)?;
         let function = node().store.function(id);
         let function = function.ok_or(RemoteError::Freed { worker: here as usize })?.callable()?;
-        let blob = encode_arguments(arguments)?;
-        let blob = super::blob::Incoming::local(blob, Vec::new());
+        let mut blob = encode_arguments(arguments)?.arrive().map_err(not_read)?;
         function.call(&mut blob.reader()).map_err(not_read)
     }
 }
@@ -158,18 +159,6 @@ impl<A, R> RemoteFunction<A, R> for &Remote<A, R> {
     }
 }
 
-/// A function with its captures, in a process that calls it.
-pub struct Made<G, A, R> {
-    function: G,
-    signature: PhantomData<fn(A) -> R>,
-}
-
-impl<G, A, R> Made<G, A, R> {
-    pub fn new(function: G) -> Made<G, A, R> {
-        Made { function, signature: PhantomData }
-    }
-}
-
 macro_rules! arities {
     ($($argument:ident)*) => {
         impl<G, $($argument,)* R> Callable for Made<G, ($($argument,)*), R>
@@ -192,35 +181,11 @@ macro_rules! arities {
             R: Portable,
         {
             fn into_remote(self) -> Remote<($($argument,)*), R> {
-                const {
-                    assert!(
-                        size_of::<F>() == 0,
-                        "this closure captures variables: write `remote!(|…| …)` around it, which \
-                         sends them with it"
-                    );
-                }
-                /// # Safety
-                /// None is needed: the address is not used.
-                unsafe fn conjure<F, $($argument,)* R>(
-                    _body: usize,
-                    _captures: &mut BlobReader<'_>,
-                ) -> Result<Arc<dyn Callable>, DecodeError>
-                where
-                    F: Fn($($argument),*) -> R + Copy + Send + Sync + 'static,
-                    $($argument: Portable,)*
-                    R: Portable,
-                {
-                    // SAFETY: `F` has no size, and one value of it exists: `self` above, which may
-                    // be copied.
-                    let function = unsafe { std::ptr::NonNull::<F>::dangling().read() };
+                let trampoline: Trampoline = |_captures| {
+                    let function = super::capture::conjure::<F>();
                     Ok(Arc::new(Made::<F, ($($argument,)*), R>::new(function)))
-                }
-                let trampoline = conjure::<F, $($argument,)* R>;
-                Remote::new(Ok(Prepared {
-                    trampoline,
-                    body: trampoline as usize,
-                    captures: super::blob::Blob::default(),
-                }))
+                };
+                Remote::new(Ok(Prepared { trampoline, captures: super::blob::Blob::empty() }))
             }
         }
     };
@@ -236,16 +201,13 @@ impl<A, R> Serialize for Remote<A, R> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         use serde::ser::Error;
         let (function, captures) = self.shared.parts().map_err(S::Error::custom)?;
-        let captures = captures.flatten().map_err(S::Error::custom)?;
         (function, captures).serialize(to)
     }
 }
 
 impl<'de, A, R> Deserialize<'de> for Remote<A, R> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Remote<A, R>, D::Error> {
-        use serde::de::Error;
-        let (function, captures): (FunctionRef, Vec<u8>) = Deserialize::deserialize(from)?;
-        let captures = super::blob::Blob::unflatten(captures).map_err(D::Error::custom)?;
+        let (function, captures) = Deserialize::deserialize(from)?;
         Ok(Remote::from_source(Source::Sent { function, captures }))
     }
 }

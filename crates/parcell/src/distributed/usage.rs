@@ -11,3 +11,8 @@ pub(crate) fn of_this_process() -> (u64, u64) {
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
     (pages * rustix::param::page_size() as u64, seconds * 1_000_000_000 + nanoseconds)
 }
+
+/// The name of this machine.
+pub(crate) fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -2,7 +2,7 @@
 //! came from elsewhere, so that a process that only passes values on needs not know their type.
 
 use std::any::Any;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::blob::{Blob, BlobWriter, EncodeError, Incoming};
 use super::error::RemoteError;
@@ -16,7 +16,7 @@ pub(crate) enum Item {
     /// Put by this process.
     Own(Arc<dyn AnyValue>),
     /// Come from another.
-    Sent(Arc<Mutex<Incoming>>),
+    Sent(Blob),
 }
 
 impl Item {
@@ -25,7 +25,7 @@ impl Item {
     }
 
     pub(crate) fn sent(blob: Incoming) -> Item {
-        Item::Sent(Arc::new(Mutex::new(blob)))
+        Item::Sent(blob.into_blob())
     }
 
     /// The value as bytes, to be sent on.
@@ -36,9 +36,7 @@ impl Item {
                 value.encode(&mut writer)?;
                 Ok(writer.finish())
             }
-            Item::Sent(blob) => {
-                Ok(blob.lock().unwrap_or_else(PoisonError::into_inner).share())
-            }
+            Item::Sent(blob) => Ok(blob),
         }
     }
 
@@ -49,20 +47,14 @@ impl Item {
                 Some(same) => unwrap_or_copy(same, &value),
                 None => copy(&value),
             },
-            Item::Sent(blob) => match Arc::try_unwrap(blob) {
-                Ok(blob) => read(blob.into_inner().unwrap_or_else(PoisonError::into_inner)),
-                Err(shared) => {
-                    let blob = shared.lock().unwrap_or_else(PoisonError::into_inner).share();
-                    read(Incoming::local(blob, Vec::new()))
-                }
-            },
+            Item::Sent(blob) => read_again(&blob),
         }
     }
 }
 
 impl AnyValue for Item {
     fn encode(self: Arc<Self>, to: &mut BlobWriter) -> Result<(), EncodeError> {
-        to.append((*self).clone().into_blob()?);
+        to.append(&(*self).clone().into_blob()?);
         Ok(())
     }
 
@@ -89,10 +81,15 @@ fn unwrap_or_copy<T: Portable>(same: Arc<T>, value: &Arc<dyn AnyValue>) -> Resul
 pub(crate) fn copy<T: Portable>(value: &Arc<dyn AnyValue>) -> Result<T, RemoteError> {
     let mut writer = BlobWriter::default();
     Arc::clone(value).encode(&mut writer).map_err(not_written)?;
-    read(Incoming::local(writer.finish(), Vec::new()))
+    read_again(&writer.finish())
+}
+
+/// Reads a value out of a blob that stays.
+fn read_again<T: Portable>(blob: &Blob) -> Result<T, RemoteError> {
+    read(blob.arrive().map_err(not_read)?)
 }
 
 /// Reads a value that stands alone in a blob.
-pub(crate) fn read<T: Portable>(blob: Incoming) -> Result<T, RemoteError> {
+pub(crate) fn read<T: Portable>(mut blob: Incoming) -> Result<T, RemoteError> {
     blob.reader().read().map_err(not_read)
 }

@@ -41,6 +41,16 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// Waits until then for an answer that does not matter, also if there is an interrupt.
+    pub(crate) fn settle(&self, deadline: Instant) {
+        let over = |slot: &mut Option<Ended>| {
+            (slot.is_some() || Instant::now() >= deadline).then_some(())
+        };
+        self.answer.wait_out(over);
+    }
+}
+
 struct OnEnd<F: FnOnce()>(Option<F>);
 
 impl<F: FnOnce()> OnEnd<F> {

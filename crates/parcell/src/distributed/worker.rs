@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::Builder;
 
 use super::launch::{AS_WORKER, Start};
 use super::node::{Node, become_worker, node};
@@ -15,23 +16,39 @@ pub(crate) fn is_wanted() -> bool {
     std::env::var_os(AS_WORKER).is_some()
 }
 
+/// Whether this process is a worker.
+pub(crate) fn is_this() -> bool {
+    super::node::me() != 1
+}
+
 /// Work for the one thread on which cells run.
 type Work = Box<dyn FnOnce() + Send>;
+
+/// Address space for the stack of the thread of cells, as on the driver.
+const STACK: usize = 256 << 20;
 
 static CELLS: OnceLock<Mutex<Sender<Work>>> = OnceLock::new();
 
 /// Lives as a worker. Does not return.
 pub(crate) fn run() -> ! {
     match start() {
-        Ok(work) => {
-            work.into_iter().for_each(|work| work());
-            exit()
-        }
+        Ok(work) => run_cells(work),
         Err(problem) => {
             eprintln!("a worker cannot start: {problem}");
             std::process::exit(2)
         }
     }
+}
+
+/// Runs what is given to the thread of cells, which has a name and a stack of its own.
+fn run_cells(work: Receiver<Work>) -> ! {
+    let cells = Builder::new().name(crate::driver::CELL_THREAD.to_owned()).stack_size(STACK);
+    let thread = cells.spawn(|| work.into_iter().for_each(|work| work()));
+    if let Ok(thread) = thread {
+        // Ends with the process only.
+        let _ = thread.join();
+    }
+    exit()
 }
 
 fn start() -> Result<Receiver<Work>, String> {
@@ -42,11 +59,12 @@ fn start() -> Result<Receiver<Work>, String> {
     unsafe { std::env::remove_var(AS_WORKER) };
     ignore_interrupts();
     std::panic::set_hook(Box::new(rt::on_panic));
-    let node = become_worker(start.id, Key::from(start.key));
+    let node = become_worker(start.id, Key::from_bytes(start.key));
     threads::serve_globally(start.threads, start.pin).map_err(|e| e.to_string())?;
     let (sender, work) = channel();
     CELLS.get_or_init(|| Mutex::new(sender));
     let (socket, hello) = address::dial(&start.driver, node, 1)?;
+    crate::link::divert(output::show);
     output::capture().map_err(|e| format!("its output cannot be captured: {e}"))?;
     node.peers.welcome(socket, hello)?;
     Ok(work)

@@ -164,6 +164,19 @@ pub(super) fn ask_pool(source: Arc<dyn Source>) {
     }
 }
 
+/// [`ask_pool`] for a thread outside all pools: the cells' pool is asked, and if all its members are
+/// blocked, or its only one is the thread that runs the cells, a spare.
+pub(super) fn ask_from_outside(source: Arc<dyn Source>) {
+    if nobody_runs() {
+        return call_spare();
+    }
+    match pool::default_pool() {
+        Some(pool) if pool.current_num_threads() > 1 => pool.spawn(move || serve(&*source)),
+        Some(_) => call_spare(),
+        None => rayon::spawn(move || serve(&*source)),
+    }
+}
+
 /// What a member runs for [`ask_pool`]. Never inlined, so that its place on the stack tells
 /// whether rayon called it from the bottom of a thread or from inside somebody's wait.
 #[inline(never)]

@@ -86,6 +86,9 @@ pub use task::{Task, TaskError, errormonitor, spawn, spawn_detached, spawn_inter
 pub use waits::{Waited, timedwait, waitall, waitall_failfast, waitany};
 
 pub(crate) use crew::in_task;
+pub(crate) use monitor::Monitor;
+pub(crate) use pool::serve_globally;
+pub(crate) use task::spawn_job;
 
 use crate::display::{Bundle, Table};
 

@@ -8,7 +8,7 @@ use super::crew::Blocked;
 use crate::interrupt::{self, GLANCE};
 
 #[derive(Debug, Default)]
-pub(super) struct Monitor<S> {
+pub(crate) struct Monitor<S> {
     shared: Mutex<Shared<S>>,
     changed: Condvar,
 }
@@ -20,7 +20,7 @@ struct Shared<S> {
 }
 
 impl<S> Monitor<S> {
-    pub(super) const fn new(state: S) -> Monitor<S> {
+    pub(crate) const fn new(state: S) -> Monitor<S> {
         Monitor { shared: Mutex::new(Shared { state, waiting: 0 }), changed: Condvar::new() }
     }
 
@@ -29,12 +29,12 @@ impl<S> Monitor<S> {
     }
 
     /// Looks at the state without waking anybody.
-    pub(super) fn look<R>(&self, look: impl FnOnce(&S) -> R) -> R {
+    pub(crate) fn look<R>(&self, look: impl FnOnce(&S) -> R) -> R {
         look(&self.shared().state)
     }
 
     /// Changes the state and lets all waiters look at it.
-    pub(super) fn change<R>(&self, change: impl FnOnce(&mut S) -> R) -> R {
+    pub(crate) fn change<R>(&self, change: impl FnOnce(&mut S) -> R) -> R {
         let mut shared = self.shared();
         let result = change(&mut shared.state);
         let waiting = shared.waiting > 0;
@@ -50,7 +50,7 @@ impl<S> Monitor<S> {
     ///
     /// # Panics
     /// Unwinds with [`interrupt::Interrupted`] within 50 ms of an interrupt.
-    pub(super) fn wait<R>(
+    pub(crate) fn wait<R>(
         &self,
         deadline: Option<Instant>,
         ready: impl FnMut(&mut S) -> Option<R>,
@@ -60,7 +60,7 @@ impl<S> Monitor<S> {
 
     /// As [`Monitor::wait`], but goes on through interrupts: for what must be over before the
     /// caller may end.
-    pub(super) fn wait_out<R>(&self, ready: impl FnMut(&mut S) -> Option<R>) -> R {
+    pub(crate) fn wait_out<R>(&self, ready: impl FnMut(&mut S) -> Option<R>) -> R {
         self.wait_checking(None, || (), ready).expect("without a deadline a wait ends with success")
     }
 

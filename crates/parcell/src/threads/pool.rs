@@ -179,6 +179,26 @@ impl Pool {
     }
 }
 
+/// Makes the pool of a process in which nobody runs cells: all its threads take what comes from
+/// outside, and all threads of the process use it.
+///
+/// # Errors
+/// [`AttachError`] if there is such a pool already.
+pub(crate) fn serve_globally(n: usize, pin: Pin) -> Result<(), AttachError> {
+    let (idle, _) = start_workers(n.max(1), pin);
+    let size = idle.len();
+    let mut idle = idle.into_iter();
+    let workers = Mutex::new(Vec::with_capacity(size));
+    let built = ThreadPoolBuilder::new()
+        .num_threads(size)
+        .panic_handler(report_panic)
+        .spawn_handler(|member| employ(idle.next(), member, &workers))
+        .build_global();
+    built.map_err(|source| AttachError::Refused { wanted: n, source })?;
+    SIZE.store(size, Ordering::Relaxed);
+    Ok(())
+}
+
 thread_local! {
     static WORKER: Cell<bool> = const { Cell::new(false) };
 }

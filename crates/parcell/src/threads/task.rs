@@ -265,6 +265,13 @@ where
     Task { core }
 }
 
+/// [`spawn`] for a thread that is no member of the pool and never waits for the work.
+#[track_caller]
+pub(crate) fn spawn_job(work: Box<dyn FnOnce() + Send>) {
+    SPAWNED.0.push(Core::new(work, Location::caller(), false));
+    crew::ask_from_outside(SPAWNED.clone());
+}
+
 /// Not generic, so that it is compiled once and not in every cell.
 fn enqueue(task: Arc<dyn Run>) {
     SPAWNED.0.push(task);

@@ -189,6 +189,11 @@ impl Connection {
         shutdown(&self.socket, Shutdown::Both).unwrap_or(());
     }
 
+    /// Bytes of messages that wait to be sent; bulks are not counted.
+    pub(crate) fn backlog(&self) -> usize {
+        self.lock().short.iter().map(Piece::left).sum()
+    }
+
     /// Bytes sent so far, with all headers.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)

@@ -1,0 +1,1 @@
+//! `distributed!`: the iterations of a loop on all workers.

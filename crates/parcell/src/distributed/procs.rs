@@ -1,0 +1,268 @@
+//! Which processes there are, and starting and ending them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use parcell_link::{Pin, WorkerOptions};
+
+use super::error::{RemoteError, raise};
+use super::launch::{self, LaunchError};
+use super::message::{Answer, Ask, Census, Message};
+use super::node::{self, Node, node};
+use super::{blob::Blob, worker};
+use crate::interrupt::Seconds;
+
+/// The id of this process: 1 for the one that runs the cells, 2, 3, … for workers.
+///
+/// ```
+/// assert_eq!(parcell::distributed::myid(), 1);
+/// ```
+///
+/// # Source
+/// `myid()`, Julia's Distributed.
+#[must_use]
+pub fn myid() -> usize {
+    node::me() as usize
+}
+
+/// The ids of all processes, ascending, 1 first.
+///
+/// ```
+/// assert_eq!(parcell::distributed::procs(), [1]);
+/// ```
+///
+/// # Source
+/// `procs()`, Julia's Distributed.
+#[must_use]
+pub fn procs() -> Vec<usize> {
+    std::iter::once(1).chain(only_workers()).collect()
+}
+
+/// The ids of all workers, ascending; `[1]` if there are none, since then process 1 does the work.
+///
+/// ```
+/// assert_eq!(parcell::distributed::workers(), [1]);
+/// ```
+///
+/// # Source
+/// `workers()`, Julia's Distributed.
+#[must_use]
+pub fn workers() -> Vec<usize> {
+    let workers = only_workers();
+    if workers.is_empty() { vec![1] } else { workers }
+}
+
+/// The ids of all workers; none if there are none.
+pub(crate) fn only_workers() -> Vec<usize> {
+    let node = node::exists();
+    node.map(|n| n.peers.workers().into_iter().map(|id| id as usize).collect()).unwrap_or_default()
+}
+
+/// The number of processes, at least 1.
+///
+/// ```
+/// assert_eq!(parcell::distributed::nprocs(), 1);
+/// ```
+///
+/// # Source
+/// `nprocs()`, Julia's Distributed.
+#[must_use]
+pub fn nprocs() -> usize {
+    procs().len()
+}
+
+/// The number of workers; 1 if there are none, as in [`workers`].
+///
+/// ```
+/// assert_eq!(parcell::distributed::nworkers(), 1);
+/// ```
+///
+/// # Source
+/// `nworkers()`, Julia's Distributed.
+#[must_use]
+pub fn nworkers() -> usize {
+    workers().len()
+}
+
+/// A process that can be spoken to.
+pub(crate) fn checked(node: &Node, id: usize) -> Result<u32, RemoteError> {
+    let short = u32::try_from(id).ok().filter(|id| *id > 0);
+    let known = |id: &u32| *id == node.id || node.id != 1 || node.peers.is_known(*id);
+    short.filter(known).ok_or_else(|| RemoteError::NoSuchProcess { id, there: procs() })
+}
+
+/// What [`addprocs`] takes: a number of workers, or a number with options.
+///
+/// ```no_run
+/// use parcell::distributed::{Workers, addprocs};
+///
+/// let ids = addprocs(Workers::new(2).threads(4).env("OMP_NUM_THREADS", "1"));
+/// assert_eq!(ids.len(), 2);
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workers {
+    count: usize,
+    options: WorkerOptions,
+}
+
+impl Workers {
+    /// So many workers on this machine, each with one thread.
+    #[must_use]
+    pub fn new(count: usize) -> Workers {
+        Workers { count, options: WorkerOptions::default() }
+    }
+
+    /// Each computes with so many threads.
+    #[must_use]
+    pub fn threads(mut self, n: usize) -> Workers {
+        self.options.threads = Some(n);
+        self
+    }
+
+    /// Where the threads of each may run.
+    #[must_use]
+    pub fn pin(mut self, pin: Pin) -> Workers {
+        self.options.pin = pin;
+        self
+    }
+
+    /// Sets a variable of their environment. Else they have that of this process.
+    #[must_use]
+    pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Workers {
+        self.options.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Their working directory. Else it is that of this process.
+    #[must_use]
+    pub fn dir(mut self, path: impl Into<String>) -> Workers {
+        self.options.directory = Some(path.into());
+        self
+    }
+}
+
+impl From<usize> for Workers {
+    fn from(count: usize) -> Workers {
+        Workers::new(count)
+    }
+}
+
+/// Something that says which workers to start.
+pub trait AddProcs {
+    /// Number and options.
+    fn wanted(self) -> Workers;
+}
+
+impl AddProcs for usize {
+    fn wanted(self) -> Workers {
+        Workers::new(self)
+    }
+}
+
+impl AddProcs for Workers {
+    fn wanted(self) -> Workers {
+        self
+    }
+}
+
+/// Starts workers on this machine and returns their ids, ascending. Blocks until all are up: a
+/// tenth of a second. Only process 1 can.
+///
+/// A worker is this program started again; it runs whatever code process 1 has, from the first call
+/// on. In a program of your own call [`init`] first in `main`.
+///
+/// # Panics
+/// With [`LaunchError`] if some do not come up; those that did are there.
+///
+/// ```no_run
+/// use parcell::distributed::{addprocs, nworkers, rmprocs};
+///
+/// let ids = addprocs(2);
+/// assert_eq!((ids.as_slice(), nworkers()), ([2, 3].as_slice(), 2));
+/// rmprocs(&ids);
+/// ```
+///
+/// # Source
+/// `addprocs(n)`, Julia's Distributed.
+pub fn addprocs(wanted: impl AddProcs) -> Vec<usize> {
+    try_addprocs(wanted).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// As [`addprocs`].
+///
+/// # Errors
+/// [`LaunchError`] if some do not come up; those that did are there.
+pub fn try_addprocs(wanted: impl AddProcs) -> Result<Vec<usize>, LaunchError> {
+    init();
+    let Workers { count, options } = wanted.wanted();
+    launch::add(count, &options)
+}
+
+/// Ends workers, busy or not, and blocks until they have ended. What they computed or held is lost.
+/// Only process 1 can.
+///
+/// # Panics
+/// With [`LaunchError`] if one of them is no worker; then none is ended.
+///
+/// # Source
+/// `rmprocs(pids...)`, Julia's Distributed.
+pub fn rmprocs(ids: &[usize]) {
+    launch::remove(ids, None).unwrap_or_else(|error| panic!("{error}"));
+}
+
+/// As [`rmprocs`], but waits no longer than this, in seconds or as a
+/// [`Duration`](std::time::Duration). Those that have not ended then will be killed.
+///
+/// # Errors
+/// [`LaunchError::Survivors`] names those that have not ended in time.
+///
+/// # Source
+/// `rmprocs(pids...; waitfor)`, Julia's Distributed.
+pub fn try_rmprocs(ids: &[usize], time: impl Into<Seconds>) -> Result<(), LaunchError> {
+    launch::remove(ids, Some(Duration::from(time.into())))
+}
+
+/// Interrupts what runs on these workers: it ends with [`RemoteError::Interrupted`] at its next
+/// [check](crate::interrupt::check) or wait. The workers live on. Does not block.
+///
+/// # Panics
+/// With [`RemoteError::NoSuchProcess`].
+///
+/// # Source
+/// `interrupt(pids...)`, Julia's Distributed.
+pub fn interrupt(ids: &[usize]) {
+    let node = node();
+    for id in ids {
+        let id = checked(node, *id).unwrap_or_else(|error| raise(error));
+        node.tell(id, Message::Interrupt, Blob::default());
+    }
+}
+
+/// What each process holds at the moment: results nobody has fetched, kept functions, channels,
+/// handles. One round trip to each process.
+#[must_use]
+pub fn census() -> BTreeMap<usize, Census> {
+    let node = node();
+    let mut all = BTreeMap::new();
+    for id in procs() {
+        let Ok(process) = checked(node, id) else { continue };
+        let ended = node.ask_and_wait(process, Ask::Census, Blob::default());
+        if let Ok(Answer::Census(census)) = ended.result {
+            all.insert(id, census);
+        }
+    }
+    all
+}
+
+/// To be called first in the `main` of a program that uses workers. In the program itself it does
+/// nothing; in a worker, which is the same program started again, it does not return.
+///
+/// ```
+/// parcell::distributed::init();
+/// ```
+pub fn init() {
+    if worker::is_wanted() && node::me() == 1 {
+        worker::run();
+    }
+}
+

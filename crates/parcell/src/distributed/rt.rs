@@ -1,0 +1,136 @@
+//! What the macros expand to. Not for users: names and shapes follow the macros.
+
+use std::panic::Location;
+use std::sync::Arc;
+
+use super::call::{self, Outgoing};
+use super::capture::{Callable as AnyFunction, Captures, KEEPS_VALUES, Tags, conjure};
+use super::error::{RemoteError, raise};
+use super::function::{Expression, Made, Once, Preparation, Prepared, Trampoline};
+use super::future::RemoteFuture;
+use super::node::node;
+use super::portable::Portable;
+use super::remote::Remote;
+pub use super::everywhere::{everywhere, everywhere_on};
+pub use super::target::Target;
+use super::value;
+
+/// Bodies, which keep nothing: all that they use was captured.
+#[diagnostic::on_unimplemented(
+    message = "what runs in another process uses a variable that was not captured",
+    label = "uses more than what was captured",
+    note = "variables inside of other macros' calls are not always found: bind the value before \
+            (`let value = …;` inside of the expression), outside of that call"
+)]
+pub trait Stateless: Copy {}
+
+#[diagnostic::do_not_recommend]
+impl<F: Copy> Stateless for F {}
+
+fn prepared<H>(trampoline: Trampoline, captures: Captures<H>) -> Preparation {
+    match captures.finish() {
+        Ok(captures) => Ok(Prepared { trampoline, captures }),
+        Err((name, error)) => {
+            let what = format!("`{name}` cannot be sent: {error}");
+            Err(RemoteError::NotPortable { worker: super::node::me() as usize, what })
+        }
+    }
+}
+
+/// An expression that will run once, somewhere.
+#[inline]
+pub fn expression<H, V, F, R>(captures: Captures<H>, _body: F) -> Expression<R>
+where
+    H: Tags<Values = V>,
+    V: Send + 'static,
+    F: Fn(V) -> R + Stateless + Send + Sync + 'static,
+    R: Portable,
+{
+    const { assert!(size_of::<F>() == 0, "{}", KEEPS_VALUES) };
+    let trampoline: Trampoline = |captures| {
+        let values = H::read(captures)?;
+        Ok(Arc::new(Once::new(values, conjure::<F>())))
+    };
+    Expression::new(prepared(trampoline, captures))
+}
+
+macro_rules! closure {
+    ($name:ident $($argument:ident)*) => {
+        /// A function that can be called anywhere.
+        #[inline]
+        pub fn $name<H, V, F, G, $($argument,)* R>(
+            captures: Captures<H>,
+            _factory: F,
+        ) -> Remote<($($argument,)*), R>
+        where
+            H: Tags<Values = V>,
+            F: Fn(V) -> G + Stateless,
+            G: Fn($($argument),*) -> R + Send + Sync + 'static,
+            $($argument: Portable,)*
+            R: Portable,
+        {
+            const { assert!(size_of::<F>() == 0, "{}", KEEPS_VALUES) };
+            let trampoline: Trampoline = |captures| {
+                let values = H::read(captures)?;
+                let function = conjure::<F>()(values);
+                Ok(Arc::new(Made::<G, ($($argument,)*), R>::new(function)))
+            };
+            Remote::new(prepared(trampoline, captures))
+        }
+    };
+}
+
+closure!(closure0);
+closure!(closure1 A);
+closure!(closure2 A B);
+closure!(closure3 A B C);
+closure!(closure4 A B C D);
+
+/// A function that captures nothing, as one that can be called anywhere.
+#[inline]
+pub fn function<F, A>(_function: F) -> Remote<A, F::Output>
+where
+    F: AnyFunction<A> + Stateless + Send + Sync + 'static,
+    A: Portable,
+    F::Output: Portable,
+{
+    const { assert!(size_of::<F>() == 0, "{}", KEEPS_VALUES) };
+    let trampoline: Trampoline =
+        |_captures| Ok(Arc::new(super::function::Plain::<F, A>::new(conjure::<F>())));
+    Remote::new(prepared(trampoline, Captures::none()))
+}
+
+/// `spawn_at!`
+#[track_caller]
+pub fn spawn_at<R: Portable>(
+    target: impl Into<Target>,
+    expression: Expression<R>,
+) -> RemoteFuture<R> {
+    RemoteFuture::from_handle(spawn(target.into(), expression.preparation, Location::caller()))
+}
+
+fn spawn(
+    target: Target,
+    preparation: Preparation,
+    place: &Location<'_>,
+) -> Arc<super::handles::Handle> {
+    let to = target.choose(node()).unwrap_or_else(|error| raise(error));
+    let outgoing = Outgoing::new(preparation).unwrap_or_else(|error| raise(error));
+    call::start(to, outgoing, place)
+}
+
+/// `fetch_from!`
+#[track_caller]
+pub fn fetch_from<R: Portable>(target: impl Into<Target>, expression: Expression<R>) -> R {
+    let blob = fetch(target.into(), expression.preparation, Location::caller());
+    blob.and_then(value::read).unwrap_or_else(|error| raise(error))
+}
+
+fn fetch(
+    target: Target,
+    preparation: Preparation,
+    place: &Location<'_>,
+) -> Result<super::blob::Incoming, RemoteError> {
+    let to = target.choose(node())?;
+    call::fetch(to, Outgoing::new(preparation)?, place)
+}
