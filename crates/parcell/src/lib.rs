@@ -11,8 +11,12 @@
 //! show(&Markdown("The sum of squares is **385**."));
 //! ```
 
+// What the macros expand to names the library by this name, also within it.
+extern crate self as parcell;
+
 mod allocations;
 pub mod display;
+pub mod distributed;
 pub mod driver;
 pub mod interrupt;
 pub mod link;

@@ -24,4 +24,4 @@ pub use crate::threads::{
     IndexedParallelIteratorExt, ParallelIteratorExt, ParallelMap, ParallelSliceExt,
     ParallelSliceMutExt,
 };
-pub use crate::{bench, btime, show};
+pub use crate::{bench, btime, distributed, everywhere, fetch_from, remote, show, spawn_at};
