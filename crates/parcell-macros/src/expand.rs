@@ -9,7 +9,7 @@ use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
 use syn::visit_mut::VisitMut;
-use syn::{Expr, ExprForLoop, Pat, Token};
+use syn::{Expr, ExprForLoop, Token};
 
 use crate::scope::{self, Found, Walk};
 

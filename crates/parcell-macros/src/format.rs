@@ -42,9 +42,9 @@ fn of_argument(argument: &str, names: &mut Vec<String>) {
     let mut parts: Vec<&str> = spec.split('$').collect();
     parts.pop();
     for part in parts {
-        let start = part.rfind(|c: char| !is_of_name(c)).map_or(0, |at| {
-            at + part[at..].chars().next().map_or(0, char::len_utf8)
-        });
+        let start = part
+            .rfind(|c: char| !is_of_name(c))
+            .map_or(0, |at| at + part[at..].chars().next().map_or(0, char::len_utf8));
         // A leading zero is a flag.
         let name = part[start..].trim_start_matches(|c: char| c.is_ascii_digit());
         names.extend(identifier(name));

@@ -16,9 +16,22 @@ use crate::scope::Walk;
 
 /// Macros whose tokens are no values.
 const WITHOUT_VALUES: [&str; 16] = [
-    "cfg", "column", "compile_error", "concat", "concat_idents", "env", "file", "include",
-    "include_bytes", "include_str", "line", "macro_rules", "module_path", "offset_of",
-    "option_env", "stringify",
+    "cfg",
+    "column",
+    "compile_error",
+    "concat",
+    "concat_idents",
+    "env",
+    "file",
+    "include",
+    "include_bytes",
+    "include_str",
+    "line",
+    "macro_rules",
+    "module_path",
+    "offset_of",
+    "option_env",
+    "stringify",
 ];
 
 /// Where macros of the standard library have their format string.
@@ -43,8 +56,8 @@ const FORMAT_AT: [(&str, usize); 17] = [
 ];
 
 const PRIMITIVE_TYPES: [&str; 17] = [
-    "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "i8", "isize", "str", "u128",
-    "u16", "u32", "u64", "u8", "usize",
+    "bool", "char", "f32", "f64", "i128", "i16", "i32", "i64", "i8", "isize", "str", "u128", "u16",
+    "u32", "u64", "u8", "usize",
 ];
 
 /// Whether a name is a type of the language.

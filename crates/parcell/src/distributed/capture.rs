@@ -165,12 +165,7 @@ impl<H> Captures<H> {
 
     /// Captures one more variable, whose value is written from where it is.
     #[inline]
-    pub fn with<G: Tag>(
-        mut self,
-        name: &'static str,
-        _: G,
-        value: &G::Value,
-    ) -> Captures<(G, H)> {
+    pub fn with<G: Tag>(mut self, name: &'static str, _: G, value: &G::Value) -> Captures<(G, H)> {
         if self.failed.is_none() {
             self.failed = G::write(value, &mut self.written).err().map(|error| (name, error));
         }

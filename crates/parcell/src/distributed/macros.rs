@@ -40,9 +40,9 @@ macro_rules! fetch_from {
 #[macro_export]
 macro_rules! everywhere {
     ($expression:expr $(,)?) => {
-        $crate::distributed::rt::everywhere(
-            $crate::distributed::macros_of::expression!($expression),
-        )
+        $crate::distributed::rt::everywhere($crate::distributed::macros_of::expression!(
+            $expression
+        ))
     };
     ($processes:expr, $expression:expr $(,)?) => {
         $crate::distributed::rt::everywhere_on(

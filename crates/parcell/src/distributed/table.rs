@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::blob::Blob;
 use super::message::Message;
-use super::node::{self, Node, node};
+use super::node::{self, Node};
 use super::peers::Peer;
 use super::watch::SILENCE;
 use super::{launch, usage};
