@@ -87,8 +87,7 @@ impl LocalEngine {
                 }
             }
             Run::Died(failure) => {
-                let lost = lost(failure, self.variables());
-                self.driver_restarted();
+                let lost = self.driver_died(failure);
                 Arc::make_mut(&mut self.state).items = draft.items;
                 evaluation.result = Err(lost);
             }
@@ -149,6 +148,12 @@ impl Engine for LocalEngine {
     fn driver_restarted(&mut self) {
         Arc::make_mut(&mut self.state).lose_values();
         self.loaded.clear();
+    }
+
+    fn driver_died(&mut self, failure: Failure) -> Failure {
+        let lost = lost(failure, self.variables());
+        self.driver_restarted();
+        lost
     }
 
     fn forget_all(&mut self) {

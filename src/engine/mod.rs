@@ -138,6 +138,8 @@ pub trait Engine {
     fn forget_variables(&mut self, names: &[String]);
     /// The driver is a new one: variables are gone, and statics begin anew.
     fn driver_restarted(&mut self);
+    /// As [`Engine::driver_restarted`], for a driver that died; adds to the failure what is lost.
+    fn driver_died(&mut self, failure: Failure) -> Failure;
     /// Forgets everything: variables and items.
     fn forget_all(&mut self);
     /// What the analyst must know to complete and inspect.

@@ -145,3 +145,158 @@ impl State {
         self.workers.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parcell_link::{Grouping, Where};
+
+    use super::super::items::Source;
+    use super::*;
+    use crate::stage::Cell;
+
+    /// A session of which cells are looked at and never compiled.
+    #[derive(Default)]
+    struct Session {
+        state: State,
+        cells: u32,
+        dropped: Vec<(String, Place)>,
+    }
+
+    impl Session {
+        fn with_workers(ids: &[u32]) -> Session {
+            let mut session = Session::default();
+            session.state.set_workers(ids.iter().copied().collect());
+            session
+        }
+
+        fn draft(&mut self, on: &Where, code: &str) -> Draft {
+            self.cells += 1;
+            let cell = Cell { code: code.to_owned(), on: on.clone(), ..Cell::default() };
+            let name = format!("In[{}]", self.cells);
+            Draft::new(&cell, Arc::new(Source { name, text: cell.code.clone() }), &self.state)
+        }
+
+        /// Runs a cell: to its end, or not. Types of new variables must be written.
+        fn run(&mut self, on: &Where, code: &str, finished: bool) {
+            let draft = self.draft(on, code);
+            assert!(draft.elsewhere.is_empty(), "{:?}", draft.elsewhere);
+            (self.state, self.dropped) = self.state.after(&draft, finished);
+        }
+
+        fn place(&self, name: &str) -> Option<&Place> {
+            self.state.variables.get(name).map(|v| &v.place)
+        }
+
+        /// Why a cell that uses `x` is refused; empty if it is not.
+        fn refused(&mut self, on: &Where) -> String {
+            let draft = self.draft(on, "x + 1");
+            assert_eq!(draft.loads.len() + draft.elsewhere.len(), 1);
+            draft.elsewhere.get("x").cloned().unwrap_or_default()
+        }
+    }
+
+    fn px(targets: Option<&[u32]>) -> Where {
+        let targets = targets.map(<[u32]>::to_vec);
+        Where::Workers { targets, group: Grouping::Live, wait: true }
+    }
+
+    fn place(driver: bool, ids: &[u32]) -> Place {
+        Place { driver, workers: ids.iter().copied().collect() }
+    }
+
+    #[test]
+    fn a_variable_is_where_its_cell_ran() {
+        let mut session = Session::with_workers(&[2, 3]);
+        session.run(&px(None), "let x: i32 = 1;", true);
+        assert_eq!(session.place("x"), Some(&place(false, &[2, 3])));
+        let why = session.refused(&Where::Driver);
+        assert!(why.starts_with("is on workers 2, 3 (bound in cell 1 by `%%px`), not on the dr"));
+        assert_eq!(session.refused(&px(Some(&[3]))), "");
+        let why = session.refused(&Where::Everywhere);
+        assert!(why.contains("not on the driver"), "{why}");
+        session.run(&Where::Everywhere, "let x: i32 = 1;", true);
+        for on in [Where::Driver, Where::Everywhere, px(None), px(Some(&[2]))] {
+            assert_eq!(session.refused(&on), "");
+        }
+    }
+
+    #[test]
+    fn what_only_the_driver_has_workers_cannot_use() {
+        let mut session = Session::with_workers(&[2]);
+        session.run(&Where::Driver, "let x: i32 = 1;", true);
+        for on in [px(None), Where::Everywhere] {
+            let why = session.refused(&on);
+            assert!(why.starts_with("is on the driver only (bound in cell 1)"), "{why}");
+        }
+        // To name a field or to bind it anew is no use of it.
+        assert!(session.draft(&px(None), "let x: i32 = 2;").elsewhere.is_empty());
+    }
+
+    #[test]
+    fn a_new_definition_moves_the_place_and_drops_what_is_left_behind() {
+        let mut session = Session::with_workers(&[2, 3]);
+        session.run(&Where::Everywhere, "let x: i32 = 1;", true);
+        session.run(&Where::Driver, "let x: u8 = 2;", true);
+        assert_eq!(session.place("x"), Some(&Place::default()));
+        assert_eq!(session.dropped, [("x".to_owned(), place(false, &[2, 3]))]);
+        session.run(&px(Some(&[3])), "let x: i32 = 3;", true);
+        assert_eq!(session.place("x"), Some(&place(false, &[3])));
+        assert_eq!(session.dropped, [("x".to_owned(), Place::default())]);
+    }
+
+    #[test]
+    fn what_one_process_moves_away_others_keep() {
+        let mut session = Session::with_workers(&[2]);
+        session.run(&Where::Everywhere, "let x: String = String::new();", true);
+        let mut draft = session.draft(&Where::Driver, "drop(x);");
+        draft.moved.push("x".to_owned());
+        session.state = session.state.after(&draft, true).0;
+        assert_eq!(session.place("x"), Some(&place(false, &[2])));
+        let mut draft = session.draft(&px(None), "drop(x);");
+        draft.moved.push("x".to_owned());
+        session.state = session.state.after(&draft, true).0;
+        assert_eq!(session.place("x"), None);
+        assert_eq!(session.state.unkept["x"], "was moved away by In[3]");
+    }
+
+    #[test]
+    fn what_some_processes_did_not_finish_is_dropped_unless_it_is_the_same() {
+        let mut session = Session::with_workers(&[2, 3]);
+        session.run(&Where::Everywhere, "let x: i32 = 1;", true);
+        session.run(&px(None), "let x: i32 = 2; let y: i32 = 3;", false);
+        assert_eq!(session.place("x"), Some(&place(true, &[2, 3])), "old or new, it is an `i32`");
+        assert_eq!(session.place("y"), None);
+        assert_eq!(session.dropped, [("y".to_owned(), place(false, &[2, 3]))]);
+        session.run(&px(None), "let x: u8 = 2;", false);
+        assert_eq!(session.place("x"), Some(&Place::default()), "on workers it may be either");
+        assert_eq!(session.dropped, [("x".to_owned(), place(false, &[2, 3]))]);
+        session.run(&Where::Driver, "let x: u8 = 2;", false);
+        assert_eq!(session.place("x"), Some(&Place::default()), "the driver puts it back");
+    }
+
+    #[test]
+    fn workers_come_and_go() {
+        let mut session = Session::with_workers(&[2, 3]);
+        session.run(&Where::Everywhere, "let x: i32 = 1;", true);
+        session.run(&px(Some(&[3])), "let z: i32 = 1;", true);
+        session.state.set_workers([2, 4].into());
+        assert_eq!(session.place("x"), Some(&place(true, &[2])));
+        assert_eq!(session.place("z"), None);
+        assert_eq!(session.state.unkept["z"], "is gone with worker 3");
+        let why = session.refused(&px(None));
+        assert!(why.starts_with("is on the driver and worker 2 (bound in cell 1"), "{why}");
+        assert!(why.contains("not on worker 4: run that cell again"), "{why}");
+        assert_eq!(session.refused(&px(Some(&[2]))), "");
+    }
+
+    #[test]
+    fn a_value_of_a_redefined_type_is_dropped_where_it_was_and_not_where_it_is_new() {
+        let mut session = Session::with_workers(&[2]);
+        session.run(&Where::Everywhere, "struct P; let x: P = P;", true);
+        session.run(&Where::Driver, "struct P(u8); let x: P = P(1);", true);
+        assert_eq!(session.place("x"), Some(&Place::default()));
+        assert_eq!(session.dropped[0], ("x".to_owned(), place(false, &[2])));
+    }
+}

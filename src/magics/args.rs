@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use parcell_link::Pin;
+
 use super::{Desk, Facts, usage_error};
 use crate::stage::Failure;
 
@@ -18,6 +20,18 @@ pub(super) fn one_word(facts: &Facts, args: &str, what: &str) -> Result<String, 
         0 => Err(usage_error(facts, format!("{what} is missing"))),
         1 => Ok(words.remove(0)),
         n => Err(usage_error(facts, format!("one argument is wanted, here are {n}"))),
+    }
+}
+
+/// Where threads are put.
+pub(super) fn pin(facts: &Facts, word: &str) -> Result<Pin, Failure> {
+    match word {
+        "compact" => Ok(Pin::Compact),
+        "spread" => Ok(Pin::Spread),
+        "off" => Ok(Pin::Off),
+        _ => {
+            Err(usage_error(facts, format!("--pin wants compact, spread or off, here is `{word}`")))
+        }
     }
 }
 

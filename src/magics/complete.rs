@@ -21,6 +21,8 @@ pub struct Known<'a> {
     pub environment: &'a [String],
     /// Names of variables.
     pub variables: &'a [String],
+    /// Ids of workers.
+    pub workers: &'a [u32],
 }
 
 /// Completions at `cursor` (code points) if it stands in a magic; `None` where Rust is to be
@@ -187,7 +189,7 @@ mod tests {
         assert!(!all.contains(&"%writefile".to_owned()) && !all.contains(&"%!".to_owned()));
         assert_eq!(
             names("%%|").unwrap().1,
-            ["%%dep", "%%opt", "%%time", "%%timeit", "%%writefile"]
+            ["%%dep", "%%everywhere", "%%opt", "%%px", "%%time", "%%timeit", "%%writefile"]
         );
         assert!(names("f();\n:|").unwrap().1.contains(&":vars".to_owned()));
     }
@@ -202,6 +204,8 @@ mod tests {
             "%time f|",
             "%timeit -n 5 f|",
             "%%time\nf|",
+            "%%px --targets 2\nf|",
+            "%everywhere f|",
         ] {
             assert_eq!(names(code), None, "{code}");
         }
@@ -219,6 +223,9 @@ mod tests {
         assert_eq!(at("%help thr|", &known), found("thr", &["threads"]));
         assert_eq!(at("%%writefile a\nfn|", &known), found("fn", &[]));
         assert_eq!(at("%nothing a|", &known), found("a", &[]));
+        let known = Known { workers: &[2, 3, 21], ..Known::default() };
+        assert_eq!(at("%rmworkers 3,2|", &known), found("3,2", &["3,2", "3,21"]));
+        assert_eq!(at("%workers 2 --th|", &known), found("--th", &["--threads"]));
     }
 
     #[test]

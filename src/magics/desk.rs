@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parcell_link::{Bundle, Threads};
+use parcell_link::{Bundle, Command, Threads, Where};
 
 use crate::engine::Variable;
 use crate::stage::{Failure, Stage};
@@ -28,6 +28,18 @@ pub trait Desk {
     /// # Errors
     /// What the Rust failed with.
     fn run_rust(&mut self, code: &str) -> Result<Timing, Failure>;
+    /// Runs Rust as part of this cell on the processes that `on` names.
+    ///
+    /// # Errors
+    /// What the Rust failed with.
+    fn run_rust_on(&mut self, code: &str, on: &Where) -> Result<Timing, Failure>;
+    /// Has the library in the driver do something, as if the cell had called it.
+    ///
+    /// # Errors
+    /// What that failed with.
+    fn call(&mut self, command: Command) -> Result<(), Failure>;
+    /// Ids of the workers that there are, ascending.
+    fn workers(&self) -> Vec<u32>;
     /// The session's variables, sorted by name.
     fn variables(&self) -> Vec<Variable>;
     /// Names and kinds of items, sorted.

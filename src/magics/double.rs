@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use parcell_link::{Bundle, Pin, Threads};
+use parcell_link::{Bundle, Command, Pin, Place, Threads, Where};
 
 use super::{Desk, Timing, run_source};
 use crate::engine::Variable;
@@ -28,6 +28,9 @@ impl Stage for Memory {
 #[derive(Debug)]
 pub(super) struct Double {
     pub(super) variables: Vec<(&'static str, &'static str, bool)>,
+    /// The processes that hold all of them.
+    pub(super) place: Place,
+    workers: Vec<u32>,
     pub(super) items: Vec<(&'static str, &'static str)>,
     broken: bool,
     pub(super) directory: PathBuf,
@@ -43,6 +46,8 @@ impl Default for Double {
     fn default() -> Double {
         Double {
             variables: Vec::new(),
+            place: Place::default(),
+            workers: Vec::new(),
             items: Vec::new(),
             broken: false,
             directory: PathBuf::from("/work"),
@@ -71,6 +76,11 @@ impl Double {
     /// A desk at which everything fails that can.
     pub(super) fn broken() -> Double {
         Double { broken: true, ..Double::default() }
+    }
+
+    /// A desk with these workers.
+    pub(super) fn with_workers(ids: &[u32]) -> Double {
+        Double { workers: ids.to_vec(), ..Double::default() }
     }
 
     /// Runs a cell, as a session does.
@@ -126,11 +136,25 @@ impl Desk for Double {
         Ok(Timing { compile: micros(85_100), run: micros(12_300) })
     }
 
+    fn run_rust_on(&mut self, code: &str, on: &Where) -> Result<Timing, Failure> {
+        self.note(format!("{on:?} {code}"))?;
+        Ok(Timing::default())
+    }
+
+    fn call(&mut self, command: Command) -> Result<(), Failure> {
+        self.note(format!("{command:?}"))
+    }
+
+    fn workers(&self) -> Vec<u32> {
+        self.workers.clone()
+    }
+
     fn variables(&self) -> Vec<Variable> {
         let variable = |(name, type_name, mutable): &(&str, &str, bool)| Variable {
             name: (*name).to_owned(),
             type_name: (*type_name).to_owned(),
             mutable: *mutable,
+            place: self.place.clone(),
         };
         self.variables.iter().map(variable).collect()
     }

@@ -10,12 +10,15 @@ mod desk;
 mod double;
 mod files;
 mod help;
+mod ids;
 mod names;
 mod place;
+mod px;
 mod scan;
 mod split;
 mod threads;
 mod time;
+mod workers;
 
 use parcell_link::Bundle;
 
@@ -80,6 +83,10 @@ pub trait Magic: Sync {
 /// All magics, in the order in which they are listed.
 pub static MAGICS: &[&dyn Magic] = &[
     &threads::Threads,
+    &workers::Workers,
+    &workers::Rmworkers,
+    &px::Everywhere,
+    &px::Px,
     &time::Time,
     &time::Timeit,
     &names::Who,

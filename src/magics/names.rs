@@ -1,11 +1,11 @@
 //! What the session holds: `%who`, `%type`, `%forget`, `%reset`, `%restart`.
 
-use parcell_link::Bundle;
+use parcell_link::{Bundle, Place};
 
 use super::args::{counted, no_args, one_word, words};
 use super::complete::instances;
 use super::{Call, Desk, Facts, Kind, Known, Magic, say, usage_error};
-use crate::engine::Variable;
+use crate::engine::{Variable, in_words};
 use crate::stage::{Completion, Failure, Output};
 
 pub(super) struct Who;
@@ -16,7 +16,8 @@ static WHO: Facts = Facts {
     kind: Kind::Line,
     usage: "who",
     summary: "list the variables with their types, and the items by kind",
-    help: "`:vars` is evcxr's name for it.",
+    help: "A variable that `%%everywhere` or `%%px` has bound is shown with the processes that hold \
+           it. `:vars` is evcxr's name for it.",
 };
 
 impl Magic for Who {
@@ -52,7 +53,10 @@ fn listing(variables: &[Variable], items: &[(&str, Vec<String>)]) -> String {
     let heads =
         variables.iter().map(|v| v.name.as_str()).chain(items.iter().map(|(kind, _)| *kind));
     let width = heads.map(|head| head.chars().count()).max().unwrap_or(0);
-    let variable = |v: &Variable| format!("{:width$}  {}{}", v.name, mutable(v), v.type_name);
+    let variable = |v: &Variable| {
+        let place = place(v).map(|place| format!("  {place}")).unwrap_or_default();
+        format!("{:width$}  {}{}{place}", v.name, mutable(v), v.type_name)
+    };
     let item = |(kind, names): &(&str, Vec<String>)| format!("{kind:width$}  {}", names.join(", "));
     let variables: Vec<String> = variables.iter().map(variable).collect();
     let items: Vec<String> = items.iter().map(item).collect();
@@ -64,12 +68,20 @@ fn listing(variables: &[Variable], items: &[(&str, Vec<String>)]) -> String {
 fn table(variables: &[Variable], items: &[(&str, Vec<String>)]) -> String {
     let cell =
         |text: &str| format!("<td style=\"text-align:left\"><code>{}</code></td>", escaped(text));
-    let row = |head: &str, rest: &str| format!("<tr>{}{}</tr>", cell(head), cell(rest));
-    let variables =
-        variables.iter().map(|v| row(&v.name, &format!("{}{}", mutable(v), v.type_name)));
-    let items = items.iter().map(|(kind, names)| row(kind, &names.join(", ")));
+    let row =
+        |head: &str, rest: &str, more: &str| format!("<tr>{}{}{more}</tr>", cell(head), cell(rest));
+    let variables = variables.iter().map(|v| {
+        let place = place(v).map(|p| format!("<td style=\"text-align:left\">{p}</td>"));
+        row(&v.name, &format!("{}{}", mutable(v), v.type_name), &place.unwrap_or_default())
+    });
+    let items = items.iter().map(|(kind, names)| row(kind, &names.join(", "), ""));
     let rows: String = variables.chain(items).collect();
     format!("<table>{rows}</table>")
+}
+
+/// Where a variable lives, if that is not the driver alone.
+fn place(variable: &Variable) -> Option<String> {
+    (variable.place != Place::default()).then(|| format!("on {}", in_words(&variable.place)))
 }
 
 fn mutable(variable: &Variable) -> &'static str {
@@ -236,6 +248,16 @@ mod tests {
         desk.magic(":vars").unwrap();
         assert_eq!(desk.stdout(), "There are no variables and no items.\n");
         assert!(usage_of("%who x").contains("takes no arguments"));
+    }
+
+    #[test]
+    fn who_tells_where_variables_live() {
+        let mut desk = full();
+        desk.place.workers.extend([2, 3]);
+        desk.magic("%who").unwrap();
+        let (text, html) = desk.displayed();
+        assert!(text.contains("count   usize  on the driver and workers 2, 3\n"), "{text}");
+        assert!(html.contains(">on the driver and workers 2, 3</td></tr>"), "{html}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parcell_link::{Pin, Threads as Pools};
 
-use super::args::{counted, variable, words};
+use super::args::{counted, pin, variable, words};
 use super::{Call, Desk, Facts, Kind, Magic, say, usage_error};
 use crate::stage::{Failure, Output, Stream};
 
@@ -79,9 +79,9 @@ impl Wanted {
         while let Some(word) = words.next() {
             if word == "--pin" {
                 let how = words.next_if(|next| !next.starts_with(|c: char| c.is_ascii_digit()));
-                wanted.pin = Some(pin(how.as_deref().unwrap_or("compact"))?);
+                wanted.pin = Some(pin(&FACTS, how.as_deref().unwrap_or("compact"))?);
             } else if let Some(how) = word.strip_prefix("--pin=") {
-                wanted.pin = Some(pin(how)?);
+                wanted.pin = Some(pin(&FACTS, how)?);
             } else if wanted.default.is_some() {
                 return Err(usage_error(
                     &FACTS,
@@ -92,18 +92,6 @@ impl Wanted {
             }
         }
         Ok(wanted)
-    }
-}
-
-fn pin(word: &str) -> Result<Pin, Failure> {
-    match word {
-        "compact" => Ok(Pin::Compact),
-        "spread" => Ok(Pin::Spread),
-        "off" => Ok(Pin::Off),
-        _ => Err(usage_error(
-            &FACTS,
-            format!("--pin wants compact, spread or off, here is `{word}`"),
-        )),
     }
 }
 

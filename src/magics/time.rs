@@ -136,7 +136,7 @@ fn is_value(text: &str) -> bool {
 }
 
 /// The arguments at their own line and column; magics among them at column 0.
-fn placed(call: &Call) -> String {
+pub(super) fn placed(call: &Call) -> String {
     if call.args.is_empty() {
         return String::new();
     }

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use parcell_link::{Bundle, Place, Threads};
+use parcell_link::{Bundle, Command as Builtin, Place, Threads, Where};
 use serde_json::{Map, Value, json};
 
 use super::remote::Phase;
@@ -38,13 +38,25 @@ impl Desk for CellDesk<'_> {
     }
 
     fn run_rust(&mut self, code: &str) -> Result<Timing, Failure> {
-        let cell = Cell { code: code.to_owned(), ..self.cell.clone() };
+        self.run_rust_on(code, &Where::Driver)
+    }
+
+    fn run_rust_on(&mut self, code: &str, on: &Where) -> Result<Timing, Failure> {
+        let cell = Cell { code: code.to_owned(), on: on.clone(), ..self.cell.clone() };
         // A magic that runs Rust may time it, or have it compiled in a way of its own.
         let ahead = self.session.remote.ahead().clone();
         ahead.pause(true);
         let result = self.session.run_rust(&cell, &self.stage);
         ahead.pause(false);
         result
+    }
+
+    fn call(&mut self, command: Builtin) -> Result<(), Failure> {
+        self.session.call(command, self.cell, &self.stage)
+    }
+
+    fn workers(&self) -> Vec<u32> {
+        self.session.remote.workers()
     }
 
     fn variables(&self) -> Vec<Variable> {

@@ -93,6 +93,13 @@ impl Fleet {
     }
 }
 
+/// To whom a run is shown.
+pub(super) struct Audience<'a> {
+    pub(super) stage: &'a dyn Stage,
+    /// Whether a person watches.
+    pub(super) watched: bool,
+}
+
 /// How an order ended.
 pub(super) enum Answer {
     /// The driver's event.
@@ -170,27 +177,23 @@ impl Driver {
         self.routing.forget_runs();
     }
 
-    /// Runs a module; answers the cell's questions from `stage`. All output has been shown when
+    /// Runs a module; answers the cell's questions from the stage. All output has been shown when
     /// this returns.
     pub(super) fn run(
         &mut self,
         cell: u64,
         module: &Module,
         on: &Where,
-        (stage, watched): (&dyn Stage, bool),
+        audience: Audience<'_>,
     ) -> Ran {
-        let (code, on) = (code(module), on.clone());
-        self.carry_out(&Order::Run { cell, code, on, watched }, cell, stage)
+        let (code, on, watched) = (code(module), on.clone(), audience.watched);
+        self.carry_out(&Order::Run { cell, code, on, watched }, cell, audience.stage)
     }
 
     /// Does what a magic asks for, as [`Driver::run`] runs a module.
-    pub(super) fn call(
-        &mut self,
-        cell: u64,
-        command: Builtin,
-        (stage, watched): (&dyn Stage, bool),
-    ) -> Ran {
-        self.carry_out(&Order::Call { cell, command, watched }, cell, stage)
+    pub(super) fn call(&mut self, cell: u64, command: Builtin, audience: Audience<'_>) -> Ran {
+        let watched = audience.watched;
+        self.carry_out(&Order::Call { cell, command, watched }, cell, audience.stage)
     }
 
     fn carry_out(&mut self, order: &Order, cell: u64, stage: &dyn Stage) -> Ran {

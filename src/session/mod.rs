@@ -16,7 +16,7 @@ mod workers;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use parcell_link::{Outcome, Where};
+use parcell_link::{Command, Outcome};
 use serde_json::{Map, Value, json};
 
 use crate::cells::{Dependencies, Library};
@@ -24,7 +24,7 @@ use crate::engine::{Engine, LocalEngine, Module, Outline, Run, Runner, Variable}
 use crate::magics::{self, Part, Timing};
 use crate::stage::{Cell, Failure, Output, Stage, Stream, Verdict};
 use desk::CellDesk;
-use driver::{Driver, Ran, Setting};
+use driver::{Audience, Driver, Ran, Setting};
 use remote::Phase;
 pub use remote::Remote;
 use start::Starting;
@@ -117,6 +117,7 @@ impl Session {
 
     fn run_parts(&mut self, cell: &Cell, stage: &Arc<dyn Stage>) -> Result<(), Failure> {
         for part in magics::split(&cell.code) {
+            self.count_workers();
             match part {
                 Part::Rust { code } => {
                     self.run_rust(&Cell { code, ..cell.clone() }, stage)?;
@@ -138,22 +139,14 @@ impl Session {
         }
         self.get_ready(stage)?;
         self.replace_dead_driver(stage)?;
-        let ready = self.ready.as_mut().expect("made ready just above");
-        self.runs += 1;
-        ready.driver.begin(self.runs, Arc::clone(stage));
+        self.count_workers();
         self.remote.analyst().begin(&cell.code);
-        let mut runner = DriverRunner {
-            driver: &mut ready.driver,
-            remote: &self.remote,
-            run: self.runs,
-            stage: stage.as_ref(),
-            on: &cell.on,
-            watched: cell.watched,
-            nanoseconds: 0,
-            died: false,
-        };
+        self.runs += 1;
+        let ready = self.ready.as_mut().expect("made ready just above");
+        let Ready { driver, engine, library, .. } = ready;
+        let mut runner = DriverRunner::begin(self.runs, driver, &self.remote, cell, stage);
         self.remote.enter(Phase::Compiling);
-        let evaluation = ready.engine.evaluate(cell, &ready.library, &mut runner);
+        let evaluation = engine.evaluate(cell, library, &mut runner);
         let run = std::time::Duration::from_nanos(runner.nanoseconds);
         let died = runner.died;
         self.remote.enter(Phase::Between);
@@ -167,6 +160,36 @@ impl Session {
         }
         self.tell_analyst();
         evaluation.result.map(|()| Timing { compile: evaluation.compile_time, run })
+    }
+
+    /// Has the library in the driver do what a magic asks for.
+    fn call(
+        &mut self,
+        command: Command,
+        cell: &Cell,
+        stage: &Arc<dyn Stage>,
+    ) -> Result<(), Failure> {
+        self.get_ready(stage)?;
+        self.replace_dead_driver(stage)?;
+        self.runs += 1;
+        let ready = self.ready.as_mut().expect("made ready just above");
+        let Ready { driver, engine, .. } = ready;
+        let mut runner = DriverRunner::begin(self.runs, driver, &self.remote, cell, stage);
+        match runner.carry_out(|driver, run, audience| driver.call(run, command, audience)) {
+            Run::Ended(outcome) => engine.failure(&outcome).map_or(Ok(()), Err),
+            Run::Died(failure) => {
+                let failure = engine.driver_died(failure);
+                self.start_driver(stage)?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Tells the engine which workers there are.
+    fn count_workers(&mut self) {
+        if let Some(ready) = &mut self.ready {
+            ready.engine.workers_are(&self.remote.workers());
+        }
     }
 
     /// Waits for the background start, showing what takes so long.
@@ -260,19 +283,33 @@ struct DriverRunner<'a> {
     driver: &'a mut Driver,
     remote: &'a Remote,
     run: u64,
+    cell: &'a Cell,
     stage: &'a dyn Stage,
-    on: &'a Where,
-    watched: bool,
     nanoseconds: u64,
     died: bool,
 }
 
-impl Runner for DriverRunner<'_> {
-    fn run(&mut self, module: &Module) -> Run {
+impl<'a> DriverRunner<'a> {
+    /// From now on outputs go to this stage, late ones of this run for ever.
+    fn begin(
+        run: u64,
+        driver: &'a mut Driver,
+        remote: &'a Remote,
+        cell: &'a Cell,
+        stage: &'a Arc<dyn Stage>,
+    ) -> DriverRunner<'a> {
+        driver.begin(run, Arc::clone(stage));
+        let stage = stage.as_ref();
+        DriverRunner { driver, remote, run, cell, stage, nanoseconds: 0, died: false }
+    }
+
+    /// Has the driver do something that an interrupt can end.
+    fn carry_out(&mut self, order: impl FnOnce(&mut Driver, u64, Audience<'_>) -> Ran) -> Run {
         if !self.remote.begin_running(self.run) {
             return Run::Ended(Outcome::Interrupted);
         }
-        let ran = self.driver.run(self.run, module, self.on, (self.stage, self.watched));
+        let audience = Audience { stage: self.stage, watched: self.cell.watched };
+        let ran = order(self.driver, self.run, audience);
         let interrupts = self.remote.interrupts();
         self.remote.enter(Phase::Between);
         match ran {
@@ -285,6 +322,13 @@ impl Runner for DriverRunner<'_> {
                 Run::Died(death(&why, interrupts))
             }
         }
+    }
+}
+
+impl Runner for DriverRunner<'_> {
+    fn run(&mut self, module: &Module) -> Run {
+        let on = &self.cell.on;
+        self.carry_out(|driver, run, audience| driver.run(run, module, on, audience))
     }
 }
 

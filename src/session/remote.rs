@@ -274,7 +274,13 @@ impl Remote {
         let Surroundings { directory, environment } = self.surroundings().clone();
         let variables = self.shared.analyst.variables();
         let directory = directory.as_deref();
-        let known = Known { directory, environment: &environment, variables: &variables };
+        let workers = self.workers();
+        let known = Known {
+            directory,
+            environment: &environment,
+            variables: &variables,
+            workers: &workers,
+        };
         let of_rust = || self.shared.analyst.complete(&magics::rust_view(code), cursor, asked);
         magics::complete(code, cursor, &known).unwrap_or_else(of_rust)
     }

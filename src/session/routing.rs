@@ -322,6 +322,73 @@ mod tests {
         assert_eq!(outputs, [text("before "), Output::Display(bundle, None), text("after")]);
     }
 
+    /// What the cells of runs 1, 2, … have shown, after `write` has begun them.
+    fn shown_by_runs(
+        runs: usize,
+        write: impl FnOnce(&mut UnixStream, &Mark, &Routing, &dyn Fn(u64)),
+    ) -> Vec<Vec<Output>> {
+        let stages: Vec<Arc<Memory>> = (0..=runs).map(|_| Arc::default()).collect();
+        let routing = Routing::new(Arc::clone(&stages[0]) as Arc<dyn Stage>);
+        let mark = Mark::new("secret");
+        let (mut ours, theirs) = UnixStream::pair().unwrap();
+        let begin = |run: u64| {
+            let stage = Arc::clone(&stages[usize::try_from(run).unwrap()]);
+            routing.begin(run, stage);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| follow(Stream::Stdout, theirs, &mark, &routing));
+            write(&mut ours, &mark, &routing, &begin);
+            drop(ours);
+        });
+        stages[1..].iter().map(|stage| stage.0.lock().unwrap().clone()).collect()
+    }
+
+    fn display(text: &str) -> Publication {
+        Publication::Display { bundle: parcell_link::Bundle::text(text), id: None }
+    }
+
+    fn displayed(text: &str) -> Output {
+        Output::Display(parcell_link::Bundle::text(text), None)
+    }
+
+    #[test]
+    fn late_output_goes_to_the_cell_that_caused_it() {
+        let by_run = shown_by_runs(2, |pipe, mark, routing, begin| {
+            begin(1);
+            begin(2);
+            pipe.write_all(b"two ").unwrap();
+            pipe.write_all(&mark.bytes(1)).unwrap();
+            pipe.write_all(b"two again").unwrap();
+            pipe.write_all(&mark.bytes(2)).unwrap();
+            routing.place(1, Some((Some(1), display("late"))));
+            routing.place(2, Some((None, display("now"))));
+        });
+        assert_eq!(by_run[0], [displayed("late")]);
+        assert_eq!(by_run[1], [text("two "), text("two again"), displayed("now")]);
+    }
+
+    #[test]
+    fn output_of_a_run_that_is_forgotten_goes_to_the_present_cell() {
+        let runs = RUNS + 1;
+        let by_run = shown_by_runs(runs, |pipe, mark, routing, begin| {
+            (1..=runs as u64).for_each(begin);
+            for (number, run) in [(1, 1), (2, 2)] {
+                pipe.write_all(&mark.bytes(number)).unwrap();
+                routing.place(number, Some((Some(run), display("late"))));
+            }
+        });
+        assert!(by_run[0].is_empty(), "so many runs are not remembered");
+        assert_eq!((by_run[1].len(), by_run[runs - 1].len()), (1, 1));
+        let by_run = shown_by_runs(2, |pipe, mark, routing, begin| {
+            begin(1);
+            begin(2);
+            routing.forget_runs();
+            pipe.write_all(&mark.bytes(1)).unwrap();
+            routing.place(1, Some((Some(1), display("late"))));
+        });
+        assert_eq!((by_run[0].len(), by_run[1].len()), (0, 1));
+    }
+
     #[test]
     fn many_lines_become_few_messages_and_lose_nothing() {
         let outputs = shown(|pipe, _, _| {

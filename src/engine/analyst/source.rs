@@ -72,6 +72,8 @@ pub(super) fn byte_offset(code: &str, cursor: usize) -> usize {
 mod tests {
     use std::sync::Arc;
 
+    use parcell_link::Place;
+
     use super::*;
     use crate::engine::{Outline, Variable};
 
@@ -87,7 +89,8 @@ mod tests {
 
     #[test]
     fn the_cell_stands_in_a_function_of_the_variables() {
-        let variable = Variable { name: "v".into(), type_name: "Vec<i32>".into(), mutable: true };
+        let (name, type_name, place) = ("v".into(), "Vec<i32>".into(), Place::default());
+        let variable = Variable { name, type_name, mutable: true, place };
         let outline =
             Outline { items: "fn f() {}".into(), variables: vec![variable], ..Outline::default() };
         let known = Known::new(Arc::new(outline), super::super::known::tests::library());

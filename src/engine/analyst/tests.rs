@@ -25,6 +25,7 @@ fn known() -> Known {
         name: name.to_owned(),
         type_name: type_name.to_owned(),
         mutable: false,
+        place: parcell_link::Place::default(),
     };
     let variables = [
         ("p", "Point"),

@@ -1,0 +1,340 @@
+//! `%workers` and `%rmworkers`: the processes beside the driver.
+
+use std::iter::Peekable;
+use std::vec::IntoIter;
+
+use parcell_link::{Command, Pin, WorkerOptions};
+
+use super::args::{path, pin, words};
+use super::complete::{files, offers};
+use super::ids::{select, spans};
+use super::{Call, Desk, Facts, Kind, Known, Magic, usage_error};
+use crate::stage::{Completion, Failure};
+
+/// More workers than this at once are taken for a slip of the finger.
+const MOST: usize = 1024;
+/// More threads than this likewise.
+const MOST_THREADS: usize = 4096;
+/// Seconds between two updates of a watched table, if no others are chosen.
+const WATCH: f64 = 1.0;
+/// Managers that the design names and that are not there yet.
+const PLANNED: [&str; 8] = ["ssh", "slurm", "mpi", "pbs", "lsf", "sge", "htcondor", "elastic"];
+
+pub(super) struct Workers;
+
+static WORKERS: Facts = Facts {
+    name: "workers",
+    aliases: &[],
+    kind: Kind::Line,
+    usage: "workers [N] [--threads T] [--pin [compact|spread|off]] [--env NAME=VALUE]… \
+            [--dir PATH] [--manager local] [--watch [SECONDS]]",
+    summary: "start N worker processes; without N show a table of those that there are",
+    help: "Workers have the ids 2, 3, …, of which none is used twice; process 1 is the driver. They \
+           can run whatever cells define, and end with the session. In a cell, `addprocs(N)` does \
+           the same.\n\n\
+           `--threads` is the number of threads in each worker's pool (1), `--pin` puts them on \
+           cores as in `%threads`, `--env` sets a variable in their environment, `--dir` is their \
+           working directory (the driver's). `--manager` says what starts them; `local`, which \
+           starts them on this machine, is what there is.\n\n\
+           Without a number a table shows each worker's state, memory and running calls; `--watch` \
+           keeps it up to date, every second or as often as is said, until the cell is interrupted.",
+};
+
+impl Magic for Workers {
+    fn facts(&self) -> &'static Facts {
+        &WORKERS
+    }
+
+    fn run(&self, desk: &mut dyn Desk, call: &Call) -> Result<(), Failure> {
+        let command = command(desk, &call.args)?;
+        desk.call(command)
+    }
+
+    fn complete(&self, word: &str, known: &Known<'_>) -> Vec<Completion> {
+        if !word.starts_with('-') {
+            return files(word, known);
+        }
+        offers(["--threads", "--pin", "--env", "--dir", "--manager", "--watch"], "option")
+    }
+}
+
+/// What the arguments of `%workers` ask for.
+fn command(desk: &dyn Desk, args: &str) -> Result<Command, Failure> {
+    let Wanted { count, options, given, watch } = Wanted::read(args)?;
+    match (count, watch, given) {
+        (Some(_), Some(_), _) => {
+            Err(wrong("`--watch` shows the workers that there are; start others on a line before"))
+        }
+        (None, _, Some(option)) => Err(wrong(format!(
+            "`{option}` is about new workers: say how many, as in `%workers 2 {option} …`"
+        ))),
+        (None, watch, None) => Ok(Command::ShowWorkers { watch }),
+        (Some(count), None, _) => {
+            let directory = options.directory.map(|written| folder(desk, &written)).transpose()?;
+            Ok(Command::AddWorkers { count, options: WorkerOptions { directory, ..options } })
+        }
+    }
+}
+
+fn folder(desk: &dyn Desk, written: &str) -> Result<String, Failure> {
+    let folder = path(desk, written);
+    match folder.is_dir() {
+        true => Ok(folder.display().to_string()),
+        false => Err(wrong(format!("there is no folder {}", folder.display()))),
+    }
+}
+
+fn wrong(why: impl AsRef<str>) -> Failure {
+    usage_error(&WORKERS, why)
+}
+
+/// The arguments of `%workers`.
+#[derive(Debug, Default)]
+struct Wanted {
+    count: Option<usize>,
+    options: WorkerOptions,
+    /// The first option that is about new workers.
+    given: Option<String>,
+    watch: Option<f64>,
+}
+
+impl Wanted {
+    fn read(args: &str) -> Result<Wanted, Failure> {
+        let mut wanted = Wanted::default();
+        "local".clone_into(&mut wanted.options.manager);
+        let mut words = Words(words(&WORKERS, args)?.into_iter().peekable());
+        while let Some(word) = words.0.next() {
+            if word.starts_with("--") {
+                wanted.option(&word, &mut words)?;
+            } else if wanted.count.is_some() {
+                return Err(wrong(format!("there is an argument too many: `{word}`")));
+            } else {
+                wanted.count = Some(number(&word, "workers", MOST)?);
+            }
+        }
+        Ok(wanted)
+    }
+
+    fn option(&mut self, word: &str, words: &mut Words) -> Result<(), Failure> {
+        let (name, own) = match word.split_once('=') {
+            Some((name, value)) => (name, Some(value.to_owned())),
+            None => (word, None),
+        };
+        let options = &mut self.options;
+        match name {
+            "--threads" => {
+                let value = words.value(name, own, "a number")?;
+                options.threads = Some(number(&value, "threads", MOST_THREADS)?);
+            }
+            "--pin" => {
+                let how = own.or_else(|| words.optional(|w| pin(&WORKERS, w).is_ok()));
+                options.pin = how.map_or(Ok(Pin::Compact), |how| pin(&WORKERS, &how))?;
+            }
+            "--env" => {
+                let value = words.value(name, own, "NAME=VALUE")?;
+                let pair = value.split_once('=').filter(|(name, _)| !name.is_empty());
+                let (name, value) = pair
+                    .ok_or_else(|| wrong(format!("--env wants NAME=VALUE, here is `{value}`")))?;
+                options.environment.push((name.to_owned(), value.to_owned()));
+            }
+            "--dir" => options.directory = Some(words.value(name, own, "a folder")?),
+            "--manager" => options.manager = manager(words.value(name, own, "`local`")?)?,
+            "--watch" => {
+                let every = own.or_else(|| words.optional(|w| w.parse::<f64>().is_ok()));
+                self.watch = Some(every.map_or(Ok(WATCH), |s| seconds(&WORKERS, name, &s))?);
+                return Ok(());
+            }
+            _ => {
+                return Err(wrong(format!(
+                    "`{name}` is no option; there are --threads, --pin, --env, --dir, --manager \
+                     and --watch"
+                )));
+            }
+        }
+        self.given.get_or_insert_with(|| name.to_owned());
+        Ok(())
+    }
+}
+
+/// Words that are still to be read.
+struct Words(Peekable<IntoIter<String>>);
+
+impl Words {
+    /// The value of an option that must have one.
+    fn value(&mut self, name: &str, own: Option<String>, what: &str) -> Result<String, Failure> {
+        let value = own.or_else(|| self.0.next_if(|next| !next.starts_with("--")));
+        value.ok_or_else(|| wrong(format!("{name} wants {what}, and nothing follows")))
+    }
+
+    /// The value of an option that need not have one.
+    fn optional(&mut self, fits: impl Fn(&str) -> bool) -> Option<String> {
+        self.0.next_if(|next| fits(next))
+    }
+}
+
+fn number(word: &str, what: &str, most: usize) -> Result<usize, Failure> {
+    match word.parse::<usize>() {
+        Ok(0) => Err(wrong(format!("at least 1 is wanted of {what}, 0 were asked for"))),
+        Ok(n) if n > most => {
+            Err(wrong(format!("{n} {what} are too many; at most {most} can be had at once")))
+        }
+        Ok(n) => Ok(n),
+        Err(_) => Err(wrong(format!("`{word}` is not a number of {what}"))),
+    }
+}
+
+fn manager(name: String) -> Result<String, Failure> {
+    match name.as_str() {
+        "local" => Ok(name),
+        planned if PLANNED.contains(&planned) => Err(wrong(format!(
+            "the manager `{planned}` is not there yet; `local` is, for workers on this machine"
+        ))),
+        _ => Err(wrong(format!("`{name}` is no manager; there is `local`"))),
+    }
+}
+
+/// A time that an option gives.
+fn seconds(facts: &'static Facts, name: &str, word: &str) -> Result<f64, Failure> {
+    let fits = |s: &f64| (0.1..=86400.0).contains(s);
+    word.parse::<f64>().ok().filter(fits).ok_or_else(|| {
+        usage_error(facts, format!("{name} wants seconds from 0.1 to 86400, here is `{word}`"))
+    })
+}
+
+pub(super) struct Rmworkers;
+
+static RMWORKERS: Facts = Facts {
+    name: "rmworkers",
+    aliases: &[],
+    kind: Kind::Line,
+    usage: "rmworkers [IDS | all] [--timeout SECONDS]",
+    summary: "end workers: those with these ids, or all",
+    help: "Ids are written `2,3` or `2-5`, where a range means those that there are. A worker ends \
+           when its running calls have; with `--timeout`, those that have not ended by then are \
+           named. Process 1, the driver, stays. In a cell, `rmprocs(&ids)` does the same.",
+};
+
+impl Magic for Rmworkers {
+    fn facts(&self) -> &'static Facts {
+        &RMWORKERS
+    }
+
+    fn run(&self, desk: &mut dyn Desk, call: &Call) -> Result<(), Failure> {
+        let (mut chosen, mut all, mut timeout) = (Vec::new(), false, None);
+        let mut words = words(&RMWORKERS, &call.args)?.into_iter();
+        while let Some(word) = words.next() {
+            match word.split_once('=').unwrap_or((&word, "")) {
+                ("--timeout", own) => {
+                    let next = if own.is_empty() { words.next() } else { Some(own.to_owned()) };
+                    let value = next.unwrap_or_default();
+                    timeout = Some(seconds(&RMWORKERS, "--timeout", &value)?);
+                }
+                ("all", _) => all = true,
+                (option, _) if option.starts_with("--") => {
+                    let why = format!("`{option}` is no option; there is --timeout");
+                    return Err(usage_error(&RMWORKERS, why));
+                }
+                _ => chosen.extend(spans(&RMWORKERS, &word)?),
+            }
+        }
+        if all && !chosen.is_empty() {
+            return Err(usage_error(&RMWORKERS, "either ids are wanted or `all`, not both"));
+        }
+        let all = chosen.is_empty();
+        let ids = select(&RMWORKERS, &chosen, &desk.workers())?;
+        desk.call(Command::RemoveWorkers { ids: (!all).then_some(ids), timeout })
+    }
+
+    fn complete(&self, word: &str, known: &Known<'_>) -> Vec<Completion> {
+        super::ids::offers(word, known, &["all", "--timeout"])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::double::{Double, usage_of};
+
+    fn asked(cell: &str) -> String {
+        let mut desk = Double::with_workers(&[2, 3, 5]);
+        desk.magic(cell).unwrap_or_else(|failure| panic!("{cell}: {failure:?}"));
+        desk.calls().concat()
+    }
+
+    fn refused(cell: &str, words: &str) {
+        let value = usage_of(cell);
+        assert!(value.contains(words), "{cell}: {value}");
+    }
+
+    #[test]
+    fn starts_as_many_as_are_wanted() {
+        let call = asked("%workers 4");
+        assert!(call.starts_with("AddWorkers { count: 4, options: WorkerOptions {"), "{call}");
+        assert!(call.contains("threads: None, pin: Off") && call.contains("manager: \"local\""));
+        let call =
+            asked("%workers --pin 2 --threads=3 --env A=1=2 --env 'B=x y' --dir / --manager local");
+        assert!(call.contains("count: 2") && call.contains("threads: Some(3), pin: Compact"));
+        assert!(call.contains(r#"environment: [("A", "1=2"), ("B", "x y")]"#), "{call}");
+        assert!(call.contains(r#"directory: Some("/")"#), "{call}");
+        assert!(asked("%workers 1 --pin spread").contains("pin: Spread"));
+    }
+
+    #[test]
+    fn shows_the_table() {
+        assert_eq!(asked("%workers"), "ShowWorkers { watch: None }");
+        assert_eq!(asked("%workers --watch"), "ShowWorkers { watch: Some(1.0) }");
+        assert_eq!(asked("%workers --watch 0.5"), "ShowWorkers { watch: Some(0.5) }");
+        assert_eq!(asked("%workers --watch=2"), "ShowWorkers { watch: Some(2.0) }");
+    }
+
+    #[test]
+    fn refuses_what_cannot_be_meant() {
+        refused("%workers 0", "at least 1");
+        refused("%workers 1025", "at most 1024");
+        refused("%workers four", "`four` is not a number of workers");
+        refused("%workers -1", "`-1` is not a number");
+        refused("%workers 2 3", "an argument too many: `3`");
+        refused("%workers 2 --threads", "--threads wants a number, and nothing follows");
+        refused("%workers 2 --threads 0", "at least 1");
+        refused("%workers 2 --threads x", "`x` is not a number of threads");
+        refused("%workers 2 --pin=tight", "compact, spread or off, here is `tight`");
+        refused("%workers 2 --env A", "NAME=VALUE, here is `A`");
+        refused("%workers 2 --env =A", "NAME=VALUE, here is `=A`");
+        refused("%workers 2 --dir nowhere-at-all", "no folder /work/nowhere-at-all");
+        refused("%workers 2 --manager slurm", "`slurm` is not there yet; `local` is");
+        refused("%workers 2 --manager cloud", "`cloud` is no manager; there is `local`");
+        refused("%workers 2 --watch", "start others on a line before");
+        refused("%workers --threads 2", "say how many");
+        refused("%workers --watch 0", "from 0.1 to 86400, here is `0`");
+        refused("%workers 2 --thread 2", "`--thread` is no option; there are --threads");
+    }
+
+    #[test]
+    fn ends_those_that_are_named() {
+        let call = |args| asked(&format!("%rmworkers {args}"));
+        assert_eq!(call("2"), "RemoveWorkers { ids: Some([2]), timeout: None }");
+        assert_eq!(call("5,2 3"), "RemoveWorkers { ids: Some([2, 3, 5]), timeout: None }");
+        assert_eq!(call("3-9"), "RemoveWorkers { ids: Some([3, 5]), timeout: None }");
+        assert_eq!(call(""), "RemoveWorkers { ids: None, timeout: None }");
+        assert_eq!(call("all --timeout 2"), "RemoveWorkers { ids: None, timeout: Some(2.0) }");
+        assert_eq!(call("--timeout=2 3"), "RemoveWorkers { ids: Some([3]), timeout: Some(2.0) }");
+    }
+
+    #[test]
+    fn ends_nobody_else() {
+        let refused = |args: &str, words: &str| {
+            let mut desk = Double::with_workers(&[2, 3, 5]);
+            let failure = desk.magic(&format!("%rmworkers {args}")).unwrap_err();
+            assert!(failure.value.contains(words), "{failure:?}");
+            assert_eq!((failure.name.as_str(), desk.calls().len()), ("UsageError", 0));
+        };
+        refused("4", "there is no worker 4; there are 2, 3, 5");
+        refused("6-9", "there is no worker from 6 to 9; there are 2, 3, 5");
+        refused("1", "process 1 is the driver");
+        refused("2-x", "`2-x`");
+        refused("5-2", "`5-2`");
+        refused("2 all", "not both");
+        refused("--timeout", "seconds from 0.1");
+        refused("--force", "`--force` is no option");
+        super::super::double::usage_of("%rmworkers");
+    }
+}
