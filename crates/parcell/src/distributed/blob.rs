@@ -154,6 +154,11 @@ impl BlobWriter {
         self.write(&*value)
     }
 
+    /// Takes a handle along without writing it anywhere: what it leads to lives as long as the blob.
+    pub(crate) fn carry(&mut self, id: RefId, handle: KeepAlive) {
+        self.refs.push((id, handle));
+    }
+
     /// Writes all that another blob holds.
     pub(crate) fn append(&mut self, blob: &Blob) {
         self.bytes.extend_from_slice(&blob.0.bytes);

@@ -180,7 +180,8 @@ impl std::error::Error for CompositeError {}
 
 /// Unwinds with the error itself, so that whoever catches the panic can tell what it was.
 #[cold]
-pub(crate) fn raise(error: RemoteError) -> ! {
+#[track_caller]
+fn raise(error: RemoteError) -> ! {
     if matches!(error, RemoteError::Interrupted { .. }) {
         // The interrupt that ended the remote call is on its way to this process, too, or was
         // meant for that worker alone; then the error says so.
@@ -189,8 +190,25 @@ pub(crate) fn raise(error: RemoteError) -> ! {
     std::panic::panic_any(error)
 }
 
+/// For the forms that panic.
+pub(crate) trait OrRaise<T> {
+    /// The value, or a panic with the error itself, at the caller's caller.
+    fn or_raise(self) -> T;
+}
+
+impl<T> OrRaise<T> for Result<T, RemoteError> {
+    #[track_caller]
+    fn or_raise(self) -> T {
+        match self {
+            Ok(value) => value,
+            Err(error) => raise(error),
+        }
+    }
+}
+
 /// As [`raise`], for several.
 #[cold]
+#[track_caller]
 pub(crate) fn raise_all(mut errors: Vec<RemoteError>) -> ! {
     match errors.len() {
         1 => raise(errors.remove(0)),

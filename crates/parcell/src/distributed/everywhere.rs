@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use super::call::{self, Outgoing};
-use super::error::{RemoteError, raise, raise_all};
+use super::error::{OrRaise, RemoteError, raise_all};
 use super::function::Expression;
 use super::node::node;
 use super::portable::Portable;
@@ -25,18 +25,19 @@ pub fn everywhere_on<R: Portable>(processes: impl AsRef<[usize]>, expression: Ex
 }
 
 /// Remote parts start first, the one on this process last.
+#[track_caller]
 fn on<R: Portable>(processes: &[usize], expression: Expression<R>, place: &Location<'_>) -> Vec<R> {
     let node = node();
     let checked: Result<Vec<u32>, _> =
         processes.iter().map(|id| procs::checked(node, *id)).collect();
-    let processes = checked.unwrap_or_else(|error| raise(error));
-    let prepared = expression.preparation.unwrap_or_else(|error| raise(error));
+    let processes = checked.or_raise();
+    let prepared = expression.preparation.or_raise();
     let mut slots: Vec<Option<Slot>> = processes.iter().map(|_| None).collect();
     let mut order: Vec<usize> = (0..processes.len()).collect();
     order.sort_by_key(|at| processes[*at] == node.id);
     for at in order {
         let slot = Slot::new();
-        let outgoing = Outgoing::new(Ok(prepared.clone())).unwrap_or_else(|error| raise(error));
+        let outgoing = Outgoing::new(Ok(prepared.clone())).or_raise();
         call::fetch_later(processes[at], outgoing, place, slot.filler());
         slots[at] = Some(slot);
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::blob::{Blob, BlobWriter, Incoming};
 use super::calls::Ended;
-use super::error::{RemoteError, raise};
+use super::error::{OrRaise, RemoteError};
 use super::function::{AnyValue, hold};
 use super::handles::{Handle, Known};
 use super::jobs::not_written;
@@ -81,16 +81,17 @@ impl<T: Portable> RemoteFuture<T> {
     ///
     /// # Source
     /// `Future(pid)`, Julia's Distributed.
+    #[track_caller]
     #[must_use]
     pub fn new(id: usize) -> RemoteFuture<T> {
         let node = node();
-        let owner = super::procs::checked(node, id).unwrap_or_else(|error| raise(error));
+        let owner = super::procs::checked(node, id).or_raise();
         let id = node.new_id(owner);
         if owner == node.id {
             node.store.promise(id, node.id);
         } else {
             let hold = super::message::Message::Hold { id, process: node.id };
-            node.send(owner, hold, Blob::default()).unwrap_or_else(|error| raise(error));
+            node.send(owner, hold, Blob::default()).or_raise();
         }
         RemoteFuture::from_handle(node.handles.new_handle(id, Known::Nothing))
     }
@@ -102,8 +103,9 @@ impl<T: Portable> RemoteFuture<T> {
     ///
     /// # Source
     /// `put!(::Future, v)`, Julia's Distributed.
+    #[track_caller]
     pub fn put(&self, value: T) {
-        self.try_put(value).unwrap_or_else(|error| raise(error));
+        self.try_put(value).or_raise();
     }
 
     /// As [`RemoteFuture::put`].
@@ -136,12 +138,13 @@ impl<T: Portable> RemoteFuture<T> {
     ///
     /// # Source
     /// `fetch(::Future)`, Julia's Distributed.
+    #[track_caller]
     #[must_use]
     pub fn fetch(&self) -> T
     where
         T: Clone,
     {
-        self.try_fetch().unwrap_or_else(|error| raise(error))
+        self.try_fetch().or_raise()
     }
 
     /// As [`RemoteFuture::fetch`].
@@ -164,9 +167,10 @@ impl<T: Portable> RemoteFuture<T> {
     ///
     /// # Panics
     /// As [`RemoteFuture::fetch`].
+    #[track_caller]
     #[must_use]
     pub fn join(self) -> T {
-        self.try_join().unwrap_or_else(|error| raise(error))
+        self.try_join().or_raise()
     }
 
     /// As [`RemoteFuture::join`].

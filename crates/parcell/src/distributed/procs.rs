@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parcell_link::{Pin, WorkerOptions};
 
-use super::error::{RemoteError, raise};
+use super::error::{OrRaise, RemoteError};
 use super::launch::{self, LaunchError};
 use super::message::{Answer, Ask, Census, Message};
 use super::node::{self, Node, node};
@@ -184,8 +184,12 @@ impl AddProcs for Workers {
 ///
 /// # Source
 /// `addprocs(n)`, Julia's Distributed.
+#[track_caller]
 pub fn addprocs(wanted: impl AddProcs) -> Vec<usize> {
-    try_addprocs(wanted).unwrap_or_else(|error| panic!("{error}"))
+    match try_addprocs(wanted) {
+        Ok(ids) => ids,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// As [`addprocs`].
@@ -206,8 +210,11 @@ pub fn try_addprocs(wanted: impl AddProcs) -> Result<Vec<usize>, LaunchError> {
 ///
 /// # Source
 /// `rmprocs(pids...)`, Julia's Distributed.
+#[track_caller]
 pub fn rmprocs(ids: &[usize]) {
-    launch::remove(ids, None).unwrap_or_else(|error| panic!("{error}"));
+    if let Err(error) = launch::remove(ids, None) {
+        panic!("{error}");
+    }
 }
 
 /// As [`rmprocs`], but waits no longer than this, in seconds or as a
@@ -230,10 +237,11 @@ pub fn try_rmprocs(ids: &[usize], time: impl Into<Seconds>) -> Result<(), Launch
 ///
 /// # Source
 /// `interrupt(pids...)`, Julia's Distributed.
+#[track_caller]
 pub fn interrupt(ids: &[usize]) {
     let node = node();
     for id in ids {
-        let id = checked(node, *id).unwrap_or_else(|error| raise(error));
+        let id = checked(node, *id).or_raise();
         node.tell(id, Message::Interrupt, Blob::default());
     }
 }

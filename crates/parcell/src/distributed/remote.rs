@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::blob::{BlobReader, BlobWriter, DecodeError, RefId};
 use super::call::{self, Outgoing};
-use super::error::{RemoteError, raise};
+use super::error::{OrRaise, RemoteError};
 use super::function::{
     AnyValue, Callable, FunctionRef, Made, Preparation, Prepared, Trampoline, hold,
 };
@@ -56,6 +56,9 @@ enum Source {
     Sent { function: FunctionRef, captures: super::blob::Blob },
 }
 
+/// Captures of so many bytes are sent anew with each call of a function that nobody keeps.
+const SMALL: usize = 4 << 10;
+
 impl<A, R> Remote<A, R> {
     pub(crate) fn new(preparation: Preparation) -> Remote<A, R> {
         Remote::from_source(Source::Own(preparation))
@@ -81,17 +84,39 @@ impl Shared {
         }
     }
 
+    /// A call of the function. Small captures travel with it; large ones are kept there.
+    fn outgoing<A: Portable>(&self, to: u32, arguments: &A) -> Result<Outgoing, RemoteError> {
+        let (function, captures) = self.parts()?;
+        let mut writer = BlobWriter::default();
+        let work = if captures.size() <= SMALL {
+            writer.append(&captures);
+            Work::New(function)
+        } else {
+            let handle = self.kept_by(to)?;
+            let id = handle.id;
+            writer.carry(id, handle);
+            Work::Kept(id)
+        };
+        writer.write(arguments).map_err(not_written)?;
+        Ok(Outgoing { work, blob: writer.finish() })
+    }
+
     fn kept_on(&self, process: u32) -> Result<RefId, RemoteError> {
+        Ok(self.kept_by(process)?.id)
+    }
+
+    fn kept_by(&self, process: u32) -> Result<Arc<Handle>, RemoteError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = kept.get(&process) {
-            return Ok(handle.id);
+            return Ok(Arc::clone(handle));
         }
         let node = node();
         let (function, captures) = self.parts()?;
         let id = node.new_id(process);
         node.send(process, Message::Define { id, function }, captures)?;
-        kept.insert(process, node.handles.new_handle(id, Known::Nothing));
-        Ok(id)
+        let handle = node.handles.new_handle(id, Known::Nothing);
+        kept.insert(process, Arc::clone(&handle));
+        Ok(handle)
     }
 }
 
@@ -113,10 +138,11 @@ impl<A: Portable, R: Portable> Remote<A, R> {
     ///
     /// # Panics
     /// With the function's own panic. If the captures cannot be copied.
+    #[track_caller]
     pub fn call(&self, arguments: A) -> R {
         let here = super::node::me();
-        let value = self.run_here(here, &arguments).unwrap_or_else(|error| raise(error));
-        value::Item::Own(value).into_value().unwrap_or_else(|error| raise(error))
+        let value = self.run_here(here, &arguments).or_raise();
+        value::Item::Own(value).into_value().or_raise()
     }
 
     fn run_here(&self, here: u32, arguments: &A) -> Result<Arc<dyn AnyValue>, RemoteError> {
@@ -219,8 +245,7 @@ fn prepare<A: Portable, R>(
     arguments: &A,
 ) -> Result<(u32, Outgoing), RemoteError> {
     let to = target.choose(node)?;
-    let work = Work::Kept(function.kept_on(to)?);
-    Ok((to, Outgoing { work, blob: encode_arguments(arguments)? }))
+    Ok((to, function.shared.outgoing(to, arguments)?))
 }
 
 /// Starts a function on a process and returns at once; `arguments` is a tuple.
@@ -250,7 +275,7 @@ pub fn remotecall<A: Portable, R: Portable>(
 ) -> RemoteFuture<R> {
     let place = Location::caller();
     let prepared = prepare(node(), &function.into_remote(), target.into(), &arguments);
-    let (to, outgoing) = prepared.unwrap_or_else(|error| raise(error));
+    let (to, outgoing) = prepared.or_raise();
     RemoteFuture::from_handle(call::start(to, outgoing, place))
 }
 
@@ -268,7 +293,7 @@ pub fn remotecall_fetch<A: Portable, R: Portable>(
     target: impl Into<Target>,
     arguments: A,
 ) -> R {
-    try_remotecall_fetch(function, target, arguments).unwrap_or_else(|error| raise(error))
+    try_remotecall_fetch(function, target, arguments).or_raise()
 }
 
 /// As [`remotecall_fetch`].
@@ -300,7 +325,7 @@ pub fn remotecall_wait<A: Portable, R: Portable>(
     arguments: A,
 ) -> RemoteFuture<R> {
     let future = remotecall(function, target, arguments);
-    future.try_wait().unwrap_or_else(|error| raise(error));
+    future.try_wait().or_raise();
     future
 }
 
@@ -321,7 +346,7 @@ pub fn remote_do<A: Portable, R: Portable>(
     let place = Location::caller();
     let prepared = prepare(node(), &function.into_remote(), target.into(), &arguments);
     let told = prepared.and_then(|(to, outgoing)| call::tell(to, outgoing, place));
-    told.unwrap_or_else(|error| raise(error));
+    told.or_raise();
 }
 
 /// Makes sure that this process can run a function of which it was only told.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::call::{self, Outgoing};
 use super::capture::{Callable as AnyFunction, Captures, KEEPS_VALUES, Tags, conjure};
-use super::error::{RemoteError, raise};
+use super::error::{OrRaise, RemoteError};
 use super::function::{Expression, Made, Once, Preparation, Prepared, Trampoline};
 use super::future::RemoteFuture;
 use super::node::node;
@@ -109,13 +109,14 @@ pub fn spawn_at<R: Portable>(
     RemoteFuture::from_handle(spawn(target.into(), expression.preparation, Location::caller()))
 }
 
+#[track_caller]
 fn spawn(
     target: Target,
     preparation: Preparation,
     place: &Location<'_>,
 ) -> Arc<super::handles::Handle> {
-    let to = target.choose(node()).unwrap_or_else(|error| raise(error));
-    let outgoing = Outgoing::new(preparation).unwrap_or_else(|error| raise(error));
+    let to = target.choose(node()).or_raise();
+    let outgoing = Outgoing::new(preparation).or_raise();
     call::start(to, outgoing, place)
 }
 
@@ -123,7 +124,7 @@ fn spawn(
 #[track_caller]
 pub fn fetch_from<R: Portable>(target: impl Into<Target>, expression: Expression<R>) -> R {
     let blob = fetch(target.into(), expression.preparation, Location::caller());
-    blob.and_then(value::read).unwrap_or_else(|error| raise(error))
+    blob.and_then(value::read).or_raise()
 }
 
 fn fetch(
