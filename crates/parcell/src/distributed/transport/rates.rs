@@ -1,0 +1,139 @@
+//! What the transport costs beside a bare socket, measured in the same run:
+//! `cargo test --release -p parcell --lib rates -- --ignored --nocapture`.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use super::*;
+
+const ROUNDS: usize = 20_000;
+const BYTES: usize = 256 << 20;
+
+/// Sends every message back, `left` times, and tells when that was done.
+struct Echo {
+    connection: OnceLock<Arc<Connection>>,
+    left: std::sync::atomic::AtomicUsize,
+    done: Sender<()>,
+}
+
+impl Receive for Echo {
+    fn message(&self, head: &[u8], _bulks: Vec<Buffer>) {
+        if self.left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) == 1 {
+            self.done.send(()).unwrap_or(());
+            return;
+        }
+        let envelope = Envelope { head: head.to_vec(), bulks: Vec::new() };
+        self.connection.wait().send(envelope);
+    }
+
+    fn closed(&self, _why: Option<std::io::Error>) {}
+}
+
+/// Receives one large message.
+struct Take(Sender<Buffer>);
+
+impl Receive for Take {
+    fn message(&self, _head: &[u8], bulks: Vec<Buffer>) {
+        bulks.into_iter().for_each(|bulk| self.0.send(bulk).unwrap_or(()));
+    }
+
+    fn closed(&self, _why: Option<std::io::Error>) {}
+}
+
+fn raw_ping_pong() -> f64 {
+    let (mut near, mut far) = UnixStream::pair().unwrap();
+    let echo = std::thread::spawn(move || {
+        let mut bytes = [0; 64];
+        for _ in 0..ROUNDS {
+            far.read_exact(&mut bytes).unwrap();
+            far.write_all(&bytes).unwrap();
+        }
+    });
+    let mut bytes = [0; 64];
+    let start = Instant::now();
+    for _ in 0..ROUNDS {
+        near.write_all(&bytes).unwrap();
+        near.read_exact(&mut bytes).unwrap();
+    }
+    let time = start.elapsed().as_secs_f64();
+    echo.join().unwrap();
+    time / ROUNDS as f64 * 1e6
+}
+
+fn ping_pong() -> f64 {
+    let (near, far) = UnixStream::pair().unwrap();
+    let (done, finished) = channel();
+    let echo = |left: usize| {
+        let (connection, done) = (OnceLock::new(), done.clone());
+        Arc::new(Echo { connection, left: left.into(), done })
+    };
+    let (here, there) = (echo(ROUNDS), echo(usize::MAX));
+    let near = Connection::start(near.into(), "near", here.clone()).unwrap();
+    let far = Connection::start(far.into(), "far", there.clone()).unwrap();
+    here.connection.get_or_init(|| Arc::clone(&near));
+    there.connection.get_or_init(|| Arc::clone(&far));
+    let start = Instant::now();
+    near.send(Envelope { head: vec![0; 64], bulks: Vec::new() });
+    finished.recv().unwrap();
+    let time = start.elapsed().as_secs_f64();
+    near.close();
+    far.close();
+    time / ROUNDS as f64 * 1e6
+}
+
+/// Both with memory that the receiver touches for the first time. The time of the first page is
+/// the sender's.
+fn raw_rate(piece: usize) -> f64 {
+    let (mut near, far) = UnixStream::pair().unwrap();
+    let data = vec![1_u8; BYTES];
+    let start = Instant::now();
+    let reader = std::thread::spawn(move || {
+        let mut memory = Vec::<u8>::with_capacity(BYTES);
+        while memory.len() < BYTES {
+            let room = rustix::buffer::spare_capacity(&mut memory);
+            rustix::net::recv(&far, room, rustix::net::RecvFlags::empty()).unwrap();
+        }
+        (memory, start.elapsed().as_secs_f64())
+    });
+    data.chunks(piece).for_each(|piece| near.write_all(piece).unwrap());
+    BYTES as f64 / reader.join().unwrap().1 / 1e9
+}
+
+fn rate() -> f64 {
+    let (near, far) = UnixStream::pair().unwrap();
+    let (take, taken) = channel();
+    let (nothing, _) = channel();
+    let near = Connection::start(near.into(), "near", Arc::new(Take(nothing))).unwrap();
+    let far = Connection::start(far.into(), "far", Arc::new(Take(take))).unwrap();
+    let bulks = vec![Bulk::of(Arc::new(vec![1_u8; BYTES]))];
+    let start = Instant::now();
+    near.send(Envelope { head: Vec::new(), bulks });
+    let buffer = taken.recv().unwrap();
+    let time = start.elapsed().as_secs_f64();
+    assert_eq!(buffer.bytes().len(), BYTES);
+    near.close();
+    far.close();
+    BYTES as f64 / time / 1e9
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn rates() {
+    let mut least = [f64::INFINITY; 2];
+    let mut most = [0.0_f64; 4];
+    for _ in 0..7 {
+        least[0] = least[0].min(raw_ping_pong());
+        least[1] = least[1].min(ping_pong());
+        for (most, piece) in most[1..].iter_mut().zip([1 << 16, 1 << 20, BYTES]) {
+            *most = most.max(raw_rate(piece));
+        }
+        most[0] = most[0].max(rate());
+    }
+    let [raw, ours] = least;
+    println!("64 bytes there and back: {raw:.2} us raw, {ours:.2} us here, {:.2}", ours / raw);
+    let [ours, raw @ ..] = most;
+    println!("256 MB: {raw:.2?} GB/s raw in writes of 64 KB, 1 MB, all; {ours:.2} here");
+}
