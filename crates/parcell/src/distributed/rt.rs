@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::RemoteFuture;
-use super::capture::{Callable, Captures, KEEPS_VALUES, Tags, conjure};
+use super::capture::{Callable, Captures, KEEPS_VALUES, NOT_CAPTURED, Tags, conjure};
 use super::stub::{BlobReader, DecodeError, Portable};
 use crate::threads::Schedule;
 
@@ -49,7 +49,7 @@ where
     H: Tags<Values = V>,
     F: FnOnce(V) -> R + Stateless,
 {
-    const { assert!(size_of::<F>() == 0, "{}", KEEPS_VALUES) };
+    const { assert!(size_of::<F>() == 0, "{}", NOT_CAPTURED) };
     Expression { written: written(captures), run: run::<H, V, F, R> }
 }
 
@@ -77,7 +77,7 @@ where
     F: FnOnce(V) -> G + Stateless,
     G: Callable<A>,
 {
-    const { assert!(size_of::<F>() == 0, "{}", KEEPS_VALUES) };
+    const { assert!(size_of::<F>() == 0, "{}", NOT_CAPTURED) };
     let call = |from: &[u8], arguments: A| {
         let values = H::read(&mut BlobReader(from)).expect("written by the same type");
         conjure::<F>()(values).call(arguments)
@@ -148,9 +148,6 @@ pub fn everywhere_on<R: Portable>(processes: impl AsRef<[usize]>, e: Expression<
     processes.as_ref().iter().map(|_| (e.run)(&e.written).unwrap()).collect()
 }
 
-/// A run of consecutive items of a loop.
-pub struct Chunk<T>(Vec<T>);
-
 #[derive(Default)]
 pub struct Options {
     schedule: Schedule,
@@ -173,44 +170,35 @@ impl Options {
     }
 }
 
-#[inline]
-pub fn run_chunk<T, R>(chunk: Chunk<T>, body: impl Fn(T) -> R + Sync) {
-    chunk.0.into_iter().for_each(|item| drop(body(item)));
-}
-
-#[inline]
-pub fn fold_chunk<T, R>(
-    chunk: Chunk<T>,
-    body: impl Fn(T) -> R + Sync,
-    op: impl Fn(R, R) -> R + Sync,
-) -> Option<R> {
-    chunk.0.into_iter().map(body).reduce(op)
-}
-
-fn chunks<I: IntoIterator>(items: I, options: &Options) -> Vec<Chunk<I::Item>> {
+fn cut<I: IntoIterator>(items: I, options: &Options) -> Vec<Vec<I::Item>> {
     let _ = (options.schedule, options.pool);
     let mut items = items.into_iter().peekable();
     let mut chunks = Vec::new();
     while items.peek().is_some() {
-        chunks.push(Chunk(items.by_ref().take(options.chunk.unwrap_or(3)).collect()));
+        chunks.push(items.by_ref().take(options.chunk.unwrap_or(3)).collect());
     }
     chunks
 }
 
 #[track_caller]
-pub fn distribute<I, H, V, F, G>(items: I, options: Options, captures: Captures<H>, _factory: F)
+pub fn distribute<I, H, V, F, G, R>(items: I, options: Options, captures: Captures<H>, _factory: F)
 where
     I: IntoIterator,
     H: Tags<Values = V>,
     F: FnOnce(V) -> G + Stateless,
-    G: Fn(Chunk<I::Item>) + Send + Sync,
+    G: Fn(I::Item) -> R + Send + Sync,
 {
-    let body = remote::<H, V, F, G, (Chunk<I::Item>,)>(captures);
-    chunks(items, &options).into_iter().for_each(|chunk| body.call((chunk,)));
+    const { assert!(size_of::<F>() == 0, "{}", NOT_CAPTURED) };
+    let written = written(captures);
+    for chunk in cut(items, &options) {
+        let values = H::read(&mut BlobReader(&written)).expect("written by the same type");
+        let body = conjure::<F>()(values);
+        chunk.into_iter().for_each(|item| drop(body(item)));
+    }
 }
 
 #[track_caller]
-pub fn distribute_reduce<I, H, V, F, G, R>(
+pub fn distribute_reduce<I, H, V, F, G, O, R>(
     items: I,
     options: Options,
     init: Option<R>,
@@ -222,11 +210,17 @@ where
     I: IntoIterator,
     R: Portable,
     H: Tags<Values = V>,
-    F: FnOnce(V) -> G + Stateless,
-    G: Fn(Chunk<I::Item>) -> Option<R> + Send + Sync,
+    F: FnOnce(V) -> (G, O) + Stateless,
+    G: Fn(I::Item) -> R + Send + Sync,
+    O: Fn(R, R) -> R + Send + Sync,
 {
-    let body = remote::<H, V, F, G, (Chunk<I::Item>,)>(captures);
-    let parts = chunks(items, &options).into_iter().filter_map(|chunk| body.call((chunk,)));
+    const { assert!(size_of::<F>() == 0, "{}", NOT_CAPTURED) };
+    let written = written(captures);
+    let parts = cut(items, &options).into_iter().filter_map(|chunk| {
+        let values = H::read(&mut BlobReader(&written)).expect("written by the same type");
+        let (body, op) = conjure::<F>()(values);
+        chunk.into_iter().map(body).reduce(op)
+    });
     init.into_iter().chain(parts).reduce(op).expect("an empty loop has no result without `init`")
 }
 
