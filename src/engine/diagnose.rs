@@ -272,7 +272,11 @@ fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
     for snippet in snippets(&error.spans, written) {
         group = group.element(snippet);
     }
-    let told = |c: &&Complaint| !is_about_files(&c.message) && suggestion(c, written).is_none();
+    let told = |c: &&Complaint| {
+        !is_about_files(&c.message)
+            && !is_about_expansions(&c.message)
+            && suggestion(c, written).is_none()
+    };
     for child in error.children.iter().filter(told) {
         let level = if child.level == "help" { Level::HELP } else { Level::NOTE };
         // What should be inserted into a generated line cannot be shown in its place.
@@ -291,6 +295,13 @@ fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
 /// Words for those who call rustc themselves: that it wrote a long type into a file.
 fn is_about_files(message: &str) -> bool {
     message.contains("has been written to '") || message.starts_with("consider using `--verbose`")
+}
+
+/// Words about names in what parcell's own macros expand to, which say nothing to their users.
+fn is_about_expansions(message: &str) -> bool {
+    let starts =
+        ["the trait `parcell::distributed::", "required by a bound in `parcell::distributed::"];
+    starts.iter().any(|start| message.starts_with(start)) && !message.contains("RemoteFunction")
 }
 
 /// One snippet for each cell that the spans touch.

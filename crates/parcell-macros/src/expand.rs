@@ -19,8 +19,13 @@ pub(crate) fn expression(input: TokenStream) -> syn::Result<TokenStream> {
     let found = scope::captures(&mut body);
     let parts = Parts::of(found)?;
     let (captures, values, copies) = (&parts.captures, &parts.values, &parts.copies);
+    // `!`, the type of what never ends well, is none that rustc could send.
+    let returns = scope::diverges(&body).then(|| quote!(-> ()));
     let call = quote! {
-        ::parcell::distributed::rt::expression(#captures, move |#values| { #copies #body })
+        ::parcell::distributed::rt::expression(#captures, move |#values| #returns {
+            #copies
+            #body
+        })
     };
     Ok(parts.around(call))
 }
@@ -86,9 +91,7 @@ pub(crate) fn distributed(input: TokenStream) -> syn::Result<TokenStream> {
                 #items, #options, #init, #captures,
                 move |#values| {
                     #copies
-                    move |chunk: ::parcell::distributed::rt::Chunk<_>| {
-                        ::parcell::distributed::rt::fold_chunk(chunk, |#pat| #body, #operator)
-                    }
+                    (move |#pat| #body, #operator)
                 },
                 #local,
             )
@@ -99,9 +102,7 @@ pub(crate) fn distributed(input: TokenStream) -> syn::Result<TokenStream> {
                 #items, #options, #captures,
                 move |#values| {
                     #copies
-                    move |chunk: ::parcell::distributed::rt::Chunk<_>| {
-                        ::parcell::distributed::rt::run_chunk(chunk, |#pat| #body)
-                    }
+                    move |#pat| #body
                 },
             )
         }
@@ -161,7 +162,7 @@ impl Parts {
         });
         self.after.extend(quote_spanned! {span=>
             let (parcell_function, parcell_pointer) =
-                (&&::parcell::distributed::capture::Probe::new(#value).known())
+                (&&::parcell::distributed::capture::probe_of(#value).known())
                     .check(#value)
                     .parts();
             ::parcell::distributed::refusal::keeps_nothing(parcell_pointer, parcell_function);
