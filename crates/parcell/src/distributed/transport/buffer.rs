@@ -90,13 +90,6 @@ impl Bulk {
         }
     }
 
-    /// What has arrived, to be sent on.
-    pub(crate) fn of_buffer(buffer: Arc<Buffer>) -> Bulk {
-        let (start, len, align) = (buffer.bytes().as_ptr(), buffer.bytes().len(), buffer.align());
-        // The bytes are initialised, and nobody changes a shared buffer.
-        Bulk { start, len, align, _owner: buffer }
-    }
-
     /// The bytes, in this machine's byte order.
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: `within` promised `len` initialised bytes for the life of the owner, and the
