@@ -54,7 +54,14 @@ impl Jobs {
         let caller = (from, call.number);
         let is_cell = matches!(call.work, Work::Cell { .. });
         let run: Job = Box::new(move || run(from, call, blob));
-        self.start(caller, if is_cell { Box::new(|| super::worker::on_cell_thread(run)) } else { Box::new(|| threads::spawn_job(run)) });
+        self.start(
+            caller,
+            if is_cell {
+                Box::new(|| super::worker::on_cell_thread(run))
+            } else {
+                Box::new(|| threads::spawn_job(run))
+            },
+        );
     }
 
     /// Starts a job, at once or when those have ended that were told to stop.
@@ -103,14 +110,17 @@ impl Jobs {
     /// A caller gives up a wait.
     pub(crate) fn cancel(&self, from: u32, number: u64) {
         let mailbox = self.lock().waits.remove(&(from, number));
-        if let Some(mailbox) = mailbox {
-            mailbox.cancel((from, number));
+        if mailbox.is_some_and(|mailbox| mailbox.cancel((from, number)).is_some()) {
+            // Every question is answered once, so that the asker knows when it is over.
+            node().reply(from, number, Ok(Answer::NotInTime), Blob::default());
         }
     }
 
     /// A caller is gone: what it wanted and has not begun is not run.
     pub(crate) fn forget(&self, process: u32) {
-        self.lock().held.retain(|((from, _), _)| *from != process);
+        let mut state = self.lock();
+        state.held.retain(|((from, _), _)| *from != process);
+        state.waits.retain(|(from, _), _| *from != process);
     }
 
     /// Keeps a function for calls to come.
@@ -180,10 +190,7 @@ pub(crate) enum Product {
     Cell(Box<parcell_link::Outcome>),
 }
 
-fn kept(
-    node: &Node,
-    id: RefId,
-) -> Result<Arc<dyn super::function::Callable>, RemoteError> {
+fn kept(node: &Node, id: RefId) -> Result<Arc<dyn super::function::Callable>, RemoteError> {
     let function = node.store.function(id);
     let freed = RemoteError::Freed { worker: node.id as usize };
     function.ok_or(freed)?.callable()

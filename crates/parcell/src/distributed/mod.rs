@@ -14,6 +14,7 @@ mod calls;
 #[doc(hidden)]
 pub mod capture;
 pub(crate) mod cells;
+mod channel_waits;
 mod clock;
 pub(crate) mod commands;
 pub(crate) mod error;
@@ -26,6 +27,7 @@ mod jobs;
 mod keeper;
 mod kept;
 mod launch;
+mod local;
 mod loops;
 mod macros;
 mod mailbox;
@@ -41,6 +43,7 @@ mod questions;
 #[doc(hidden)]
 pub mod refusal;
 mod remote;
+mod remote_channel;
 #[doc(hidden)]
 pub mod rt;
 mod store;
@@ -52,13 +55,14 @@ mod value;
 mod waiting;
 mod watch;
 pub(crate) mod worker;
+mod worker_local;
 
 pub use error::{CompositeError, RemoteError, RemotePanic};
 pub use future::RemoteFuture;
 pub use launch::LaunchError;
+pub use message::Census;
 #[doc(hidden)]
 pub use parcell_macros as macros_of;
-pub use message::Census;
 pub use portable::Portable;
 pub use procs::{
     AddProcs, Workers, addprocs, census, init, interrupt, myid, nprocs, nworkers, procs, rmprocs,
@@ -68,7 +72,9 @@ pub use remote::{
     Remote, RemoteFunction, remote_do, remotecall, remotecall_fetch, remotecall_wait,
     try_remotecall_fetch,
 };
+pub use remote_channel::{RemoteChannel, RemoteValues};
 pub use target::Target;
+pub use worker_local::{LocalInit, WorkerLocal};
 
 /// What this process holds at the moment.
 fn census_here(node: &node::Node) -> Census {
