@@ -284,17 +284,12 @@ fn main_group<'a>(
     for snippet in snippets(&error.spans, written) {
         group = group.element(snippet);
     }
-<<<<<<< HEAD
-    let told = |c: &&Complaint| {
+    let told = |c: &&&Complaint| {
         !is_about_files(&c.message)
             && !is_about_expansions(&c.message)
             && suggestion(c, written).is_none()
     };
-    for child in error.children.iter().filter(told) {
-=======
-    let told = |c: &&&Complaint| !is_about_files(&c.message) && suggestion(c, written).is_none();
     for child in children.iter().filter(told) {
->>>>>>> kernel5
         let level = if child.level == "help" { Level::HELP } else { Level::NOTE };
         // What should be inserted into a generated line cannot be shown in its place.
         let text = match child.spans.iter().find_map(|s| s.suggested_replacement.as_deref()) {
