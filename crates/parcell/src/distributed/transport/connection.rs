@@ -27,8 +27,8 @@ const PIECE: usize = 1 << 18;
 const SCRATCH: usize = 1 << 16;
 /// Bytes that the reader takes at once between pieces of bulks, which it would have to copy.
 const BETWEEN: usize = 1 << 10;
-/// Bytes that the system holds for a peer that is slow. On a machine with little else to do its own
-/// 208 KB were as fast; how much the buffer matters on a busy one has not been measured by itself.
+/// Bytes that the system holds for a peer that is slow. Its own 208 KB were no slower, measured in
+/// the same runs; the rates of both varied more than they differed.
 const SEND_BUFFER: usize = 1 << 19;
 /// Short messages that are sent with one system call.
 const BATCH: usize = 32;
