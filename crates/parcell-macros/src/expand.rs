@@ -77,7 +77,8 @@ pub(crate) fn distributed(input: TokenStream) -> syn::Result<TokenStream> {
     let parts = Parts::of(walk.found)?;
     let (captures, values, copies) = (&parts.captures, &parts.values, &parts.copies);
     let Loop { options, init, operator, run } = &parsed;
-    let ExprForLoop { pat, expr: items, body, .. } = run;
+    let ExprForLoop { pat, expr: items, body, for_token, .. } = run;
+    let body = quote_spanned!(for_token.span=> move |#pat| #body);
     let options = options.iter().map(|Setting { name, value }| quote!(.#name(#value)));
     let options = quote!(::parcell::distributed::rt::Options::new()#(#options)*);
     let call = if let Some(operator) = operator {
@@ -91,7 +92,7 @@ pub(crate) fn distributed(input: TokenStream) -> syn::Result<TokenStream> {
                 #items, #options, #init, #captures,
                 move |#values| {
                     #copies
-                    (move |#pat| #body, #operator)
+                    (#body, #operator)
                 },
                 #local,
             )
@@ -102,7 +103,7 @@ pub(crate) fn distributed(input: TokenStream) -> syn::Result<TokenStream> {
                 #items, #options, #captures,
                 move |#values| {
                     #copies
-                    move |#pat| #body
+                    #body
                 },
             )
         }
@@ -156,7 +157,8 @@ impl Parts {
             let #value = &#name;
             let #how = (&&&::parcell::distributed::capture::Probe::new(#value)).how();
         });
-        self.copies.extend(quote_spanned! {span=>
+        // As if the user had written it: of variables that macros make, rustc tells no names.
+        self.copies.extend(quote_spanned! {name.span()=>
             #[allow(unused_mut)]
             let mut #name = #name;
         });
