@@ -17,6 +17,7 @@ use crate::scope::{self, Found, Walk};
 pub(crate) fn expression(input: TokenStream) -> syn::Result<TokenStream> {
     let mut body: Expr = syn::parse2(input)?;
     let found = scope::captures(&mut body);
+    let statements = statements(&body);
     let parts = Parts::of(found)?;
     let (captures, values, copies) = (&parts.captures, &parts.values, &parts.copies);
     // `!`, the type of what never ends well, is none that rustc could send.
@@ -24,10 +25,21 @@ pub(crate) fn expression(input: TokenStream) -> syn::Result<TokenStream> {
     let call = quote! {
         ::parcell::distributed::rt::expression(#captures, move |#values| #returns {
             #copies
-            #body
+            #statements
         })
     };
     Ok(parts.around(call))
+}
+
+/// An expression as the end of a block, without braces of its own that rustc would call unnecessary.
+fn statements(body: &Expr) -> TokenStream {
+    match body {
+        Expr::Group(inner) => statements(&inner.expr),
+        Expr::Block(block) if block.label.is_none() && block.attrs.is_empty() => {
+            block.block.stmts.iter().map(ToTokens::to_token_stream).collect()
+        }
+        _ => body.to_token_stream(),
+    }
 }
 
 /// `remote!(|x| expr)` and `remote!(function)`.
