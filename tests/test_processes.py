@@ -1,5 +1,6 @@
 """Workers in real sessions: what they print, how they fail, and that nothing of them is left."""
 
+import contextlib
 import os
 import re
 import signal
@@ -49,10 +50,10 @@ def test_wrong_ids_are_told_and_change_nothing(two):
 
 
 def test_a_worker_added_later_runs_what_was_defined_before(two):
-    two.ok("fn cube(x: u64) -> u64 { x * x * x }\nstatic SEEN: Atomic<u64> = Atomic::new(7);")
+    two.ok("fn cube(x: u64) -> u64 { x * x * x }\nuse std::sync::atomic::{AtomicU64, Ordering};\nstatic SEEN: AtomicU64 = AtomicU64::new(7);")
     two.ok("fetch_from!(2, cube(2))")
     two.ok("addprocs(1);")
-    assert two.ok("fetch_from!(4, cube(3) + SEEN.get())").result == "34"
+    assert two.ok("fetch_from!(4, cube(3) + SEEN.load(Ordering::Relaxed))").result == "34"
 
 
 def test_a_redefined_function_is_the_new_one_everywhere(two):
@@ -87,24 +88,29 @@ def test_displays_of_workers_show_in_the_cell(two):
 
 
 def test_late_output_goes_to_the_cell_that_caused_it(two):
-    request = two.send('let late = spawn_at!(2, { sleep(0.8); println!("late"); });')
-    two.result(request)
-    two.ok("sleep(0.1)")
-    two.ok("late.fetch()")
-    seen = []
-    try:
-        while True:
-            message = two.client.get_iopub_msg(timeout=0.5)
-            seen.append(message)
-    except Exception:
-        pass
-    # The message came while another cell ran, and names the first one as its parent.
-    late = [m for m in two_backlog(two) + seen if m["msg_type"] == "stream"]
-    assert not late or late[0]["parent_header"]["msg_id"] == request
+    first = two.send('let late = spawn_at!(2, { sleep(1.0); println!("late"); });')
+    two.reply(first)
+    second = two.send("late.fetch()")
+    two.reply(second)
+    parents = {}
+    end = time.monotonic() + 10
+    while "late" not in parents and time.monotonic() < end:
+        message = two.client.get_iopub_msg(timeout=10)
+        if message["msg_type"] == "stream":
+            text = plain(message["content"]["text"])
+            parents[text.strip().split("\t")[-1]] = message["parent_header"]["msg_id"]
+    assert parents == {"late": first}
 
 
-def two_backlog(_kernel) -> list:
-    return []
+def test_a_long_cell_says_what_runs_where_if_somebody_watches(two):
+    request = two.send("fetch_from!(2, sleep(3))", allow_stdin=True)
+    shown = [m for m in two.messages(request) if "display" in m["msg_type"]]
+    texts = [m["content"]["data"]["text/plain"] for m in shown]
+    assert re.match(r"running \[cell 2, line 1\]: 1 call on 2 \(\d\.\d s\)", texts[0])
+    assert texts[-1] == ""
+    two.reply(request)
+    unwatched = two.ok("fetch_from!(2, sleep(2.5))")
+    assert not unwatched.displays
 
 
 def test_a_remote_panic_tells_worker_message_place_and_functions(two):
@@ -180,7 +186,7 @@ def test_a_stopped_worker_can_be_removed(two):
 
 def test_an_interrupt_ends_what_runs_on_workers_and_they_live_on(two):
     before = pids(two)
-    request = two.send('println!("on"); everywhere!(&[2, 3], loop { sleep(0.01) })')
+    request = two.send('println!("on"); everywhere!(&[2, 3], while true { sleep(0.01) })')
     two.printed(request, "on")
     two.interrupt()
     assert two.result(request).error["ename"] == "Interrupted"
@@ -251,7 +257,8 @@ def test_a_stranger_at_a_workers_socket_learns_nothing(two):
             with socket.socket(socket.AF_UNIX) as stranger:
                 stranger.settimeout(15)
                 stranger.connect("\0" + name)
-                stranger.sendall(rubbish)
-                stranger.shutdown(socket.SHUT_WR)
-                assert stranger.recv(100) == b""
+                with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                    stranger.sendall(rubbish)
+                    stranger.shutdown(socket.SHUT_WR)
+                    assert stranger.recv(100) == b""
     assert pids(two)[2] == pid
