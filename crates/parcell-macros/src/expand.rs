@@ -17,6 +17,7 @@ use crate::scope::{self, Found, Walk};
 pub(crate) fn expression(input: TokenStream) -> syn::Result<TokenStream> {
     let mut body: Expr = syn::parse2(input)?;
     let found = scope::captures(&mut body);
+    let statements = statements(&body);
     let parts = Parts::of(found)?;
     let (captures, values, copies) = (&parts.captures, &parts.values, &parts.copies);
     // `!`, the type of what never ends well, is none that rustc could send.
@@ -24,10 +25,21 @@ pub(crate) fn expression(input: TokenStream) -> syn::Result<TokenStream> {
     let call = quote! {
         ::parcell::distributed::rt::expression(#captures, move |#values| #returns {
             #copies
-            #body
+            #statements
         })
     };
     Ok(parts.around(call))
+}
+
+/// An expression as the end of a block, without braces of its own that rustc would call unnecessary.
+fn statements(body: &Expr) -> TokenStream {
+    match body {
+        Expr::Group(inner) => statements(&inner.expr),
+        Expr::Block(block) if block.label.is_none() && block.attrs.is_empty() => {
+            block.block.stmts.iter().map(ToTokens::to_token_stream).collect()
+        }
+        _ => body.to_token_stream(),
+    }
 }
 
 /// `remote!(|x| expr)` and `remote!(function)`.
@@ -77,7 +89,8 @@ pub(crate) fn distributed(input: TokenStream) -> syn::Result<TokenStream> {
     let parts = Parts::of(walk.found)?;
     let (captures, values, copies) = (&parts.captures, &parts.values, &parts.copies);
     let Loop { options, init, operator, run } = &parsed;
-    let ExprForLoop { pat, expr: items, body, .. } = run;
+    let ExprForLoop { pat, expr: items, body, for_token, .. } = run;
+    let body = quote_spanned!(for_token.span=> move |#pat| #body);
     let options = options.iter().map(|Setting { name, value }| quote!(.#name(#value)));
     let options = quote!(::parcell::distributed::rt::Options::new()#(#options)*);
     let call = if let Some(operator) = operator {
@@ -91,7 +104,7 @@ pub(crate) fn distributed(input: TokenStream) -> syn::Result<TokenStream> {
                 #items, #options, #init, #captures,
                 move |#values| {
                     #copies
-                    (move |#pat| #body, #operator)
+                    (#body, #operator)
                 },
                 #local,
             )
@@ -102,7 +115,7 @@ pub(crate) fn distributed(input: TokenStream) -> syn::Result<TokenStream> {
                 #items, #options, #captures,
                 move |#values| {
                     #copies
-                    move |#pat| #body
+                    #body
                 },
             )
         }
@@ -156,7 +169,8 @@ impl Parts {
             let #value = &#name;
             let #how = (&&&::parcell::distributed::capture::Probe::new(#value)).how();
         });
-        self.copies.extend(quote_spanned! {span=>
+        // As if the user had written it: of variables that macros make, rustc tells no names.
+        self.copies.extend(quote_spanned! {name.span()=>
             #[allow(unused_mut)]
             let mut #name = #name;
         });

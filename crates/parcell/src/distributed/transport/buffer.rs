@@ -11,7 +11,9 @@ use std::sync::Arc;
 use num_complex::Complex;
 
 /// Buffers of so many bytes or more ask for huge pages. With ordinary ones the receiver spends most
-/// of its time on page faults: 256 MB arrive at 1.7 GB/s then, and at 4.3 GB/s with huge pages.
+/// of its time on page faults: 256 MB arrive at 1.7 GB/s then, and at 4.3 GB/s with huge pages,
+/// on a machine with little else to do. On a busy one single runs fell below a bare socket's rate;
+/// whether a lack of huge pages is the cause is not known.
 const HUGE: usize = 4 << 20;
 /// The largest alignment that a bulk may ask for.
 pub(crate) const MAX_ALIGN: usize = 64;

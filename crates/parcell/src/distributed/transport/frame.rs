@@ -397,7 +397,7 @@ mod tests {
         let mut rest = stream;
         while !rest.is_empty() {
             let cut = cuts();
-            let used = if cut % 2 == 0
+            let used = if cut.is_multiple_of(2)
                 && let Some(memory) = inbound.direct()
             {
                 let used = memory.len().min(rest.len()).min(cut + 1);
