@@ -16,6 +16,7 @@ pub mod capture;
 pub(crate) mod cells;
 mod clock;
 pub(crate) mod commands;
+mod deal;
 pub(crate) mod error;
 mod everywhere;
 #[doc(hidden)]
@@ -36,6 +37,8 @@ mod objects;
 pub(crate) mod output;
 mod peers;
 mod portable;
+#[doc(hidden)]
+pub mod portions;
 mod procs;
 mod questions;
 #[doc(hidden)]
@@ -56,6 +59,8 @@ pub(crate) mod worker;
 pub use error::{CompositeError, RemoteError, RemotePanic};
 pub use future::RemoteFuture;
 pub use launch::LaunchError;
+pub use loops::Distributed;
+pub use portions::Loopable;
 #[doc(hidden)]
 pub use parcell_macros as macros_of;
 pub use message::Census;
