@@ -7,8 +7,8 @@ import time
 import pytest
 
 EVERY = [
-    "threads", "time", "timeit", "who", "reset", "dep", "load", "run", "writefile", "env", "cd",
-    "lsmagic", "help",
+    "threads", "workers", "rmworkers", "everywhere", "px", "time", "timeit", "who", "reset", "dep",
+    "load", "run", "writefile", "env", "cd", "lsmagic", "help",
 ]
 
 
@@ -51,6 +51,27 @@ def shown(result) -> str:
     return result.stdout + result.stderr + "".join(
         b.get("text/plain", "") for b in result.results + result.displays
     )
+
+
+def test_workers_are_asked_for_in_words_that_are_understood(fresh):
+    for code, words in (
+        ("%px f()", "there are no workers; `%workers N` starts some"),
+        ("%%px --targets 1\nf()", "process 1 is the driver"),
+        ("%rmworkers 2", "there are no workers"),
+        ("%workers 0", "at least 1"),
+        ("%workers 2 --manager slurm", "`slurm` is not there yet"),
+    ):
+        result = fresh.run(code)
+        assert result.error["ename"] == "UsageError"
+        assert words in result.error["evalue"]
+
+
+def test_without_workers_everywhere_is_the_driver(fresh):
+    fresh.ok("%everywhere let a: i32 = 1;")
+    assert fresh.ok("%%everywhere\n\nlet b = a + 1;\nb").result == "2"
+    assert fresh.ok("a + b").result == "3"
+    error = fresh.run("%%everywhere\nlet c = 1;\nlet d: u8 = a;").error_text
+    assert "In[4]:3:13" in error
 
 
 def test_threads_without_a_number_shows_pool_and_limits(kernel):

@@ -156,7 +156,13 @@ pub(super) fn failure(
     }
     let mut traceback: Vec<String> = Vec::new();
     for error in &shown {
-        let mut text = render(error, written);
+        // Who is told what became of a variable does not want one that is only called alike.
+        let explained = unknown_name(error).is_some_and(|name| {
+            hints.get(name).is_some_and(|hint| hint.starts_with(&format!("`{name}` ")))
+        });
+        let mut text = render(error, written, |child| {
+            !(explained && child.message.contains("with a similar name"))
+        });
         text += &elsewhere(error, written, own).unwrap_or_default();
         if let Some(hint) = crate::cells::linker_hint(&error.message) {
             text += &help(hint);
@@ -256,13 +262,19 @@ fn place<'a>(span: &Span, written: &'a Written) -> Option<(&'a Source, std::ops:
     }
 }
 
-fn render(error: &Complaint, written: &Written) -> String {
-    let mut groups = vec![main_group(error, written)];
-    groups.extend(error.children.iter().filter_map(|child| suggestion(child, written)));
+/// The message with those of its notes and suggestions that are `wanted`.
+fn render(error: &Complaint, written: &Written, wanted: impl Fn(&Complaint) -> bool) -> String {
+    let children: Vec<&Complaint> = error.children.iter().filter(|child| wanted(child)).collect();
+    let mut groups = vec![main_group(error, &children, written)];
+    groups.extend(children.iter().filter_map(|child| suggestion(child, written)));
     Renderer::styled().render(&groups)
 }
 
-fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
+fn main_group<'a>(
+    error: &'a Complaint,
+    children: &[&'a Complaint],
+    written: &'a Written,
+) -> Group<'a> {
     let title = Level::ERROR.primary_title(error.message.as_str());
     let title = match &error.code {
         Some(code) => title.id(code.code.as_str()),
@@ -272,8 +284,12 @@ fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
     for snippet in snippets(&error.spans, written) {
         group = group.element(snippet);
     }
-    let told = |c: &&Complaint| !is_about_files(&c.message) && suggestion(c, written).is_none();
-    for child in error.children.iter().filter(told) {
+    let told = |c: &&&Complaint| {
+        !is_about_files(&c.message)
+            && !is_about_expansions(&c.message)
+            && suggestion(c, written).is_none()
+    };
+    for child in children.iter().filter(told) {
         let level = if child.level == "help" { Level::HELP } else { Level::NOTE };
         // What should be inserted into a generated line cannot be shown in its place.
         let text = match child.spans.iter().find_map(|s| s.suggested_replacement.as_deref()) {
@@ -291,6 +307,13 @@ fn main_group<'a>(error: &'a Complaint, written: &'a Written) -> Group<'a> {
 /// Words for those who call rustc themselves: that it wrote a long type into a file.
 fn is_about_files(message: &str) -> bool {
     message.contains("has been written to '") || message.starts_with("consider using `--verbose`")
+}
+
+/// Words about names in what parcell's own macros expand to, which say nothing to their users.
+fn is_about_expansions(message: &str) -> bool {
+    let starts =
+        ["the trait `parcell::distributed::", "required by a bound in `parcell::distributed::"];
+    starts.iter().any(|start| message.starts_with(start)) && !message.contains("RemoteFunction")
 }
 
 /// One snippet for each cell that the spans touch.

@@ -8,6 +8,9 @@ const PARALLEL: [&str; 5] = ["par_", "rayon", "spawn", "sync(", "scope("];
 /// Advice for an error that comes from sharing a variable between threads. `text` is the cell that
 /// the error stands in.
 pub(super) fn advice(error: &Complaint, text: &str) -> Option<String> {
+    if let Some(advice) = of_processes(error, text) {
+        return Some(advice);
+    }
     if !PARALLEL.iter().any(|word| text.contains(word)) {
         return None;
     }
@@ -39,6 +42,52 @@ pub(super) fn advice(error: &Complaint, text: &str) -> Option<String> {
         "E0277" => not_for_threads(&error.message),
         _ => None,
     }
+}
+
+/// Macros whose expressions run in other processes.
+const REMOTE: [&str; 5] = ["distributed!", "remote!", "spawn_at!", "fetch_from!", "everywhere!"];
+
+/// Advice for an error in what other processes run.
+fn of_processes(error: &Complaint, text: &str) -> Option<String> {
+    if !REMOTE.iter().any(|word| text.contains(word)) {
+        return None;
+    }
+    let told = |words: &str| error.children.iter().any(|c| c.message.contains(words));
+    match error.code.as_ref()?.code.as_str() {
+        "E0594" | "E0596" if error.message.contains("`Fn` closure") => {
+            Some(changed_copy(error.message.split('`').nth(1).filter(|name| *name != "Fn")))
+        }
+        "E0308" if error.message == "mismatched types" && told("do not capture any variables") => {
+            Some(
+                "what runs in another process can call functions and closures that keep no \
+                 values, since their type alone says what they do; this closure keeps values of \
+                 its surroundings. Ways out:\n  \
+                 argument   define it as `fn` and give it the values as arguments\n  \
+                 inside     write the closure inside of the expression\n  \
+                 remote     let f = remote!(|x| …);  then  f.call((x,)) in any process"
+                    .to_owned(),
+            )
+        }
+        "E0308" if told("expected fn pointer") && told("found struct `Box<dyn") => Some(
+            "a boxed closure does not tell its type, so no other process can know what it does: \
+             define it as `fn`, or make it by `remote!(|x| …)`"
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// A closure that many processes call changes a variable that it captured.
+fn changed_copy(variable: Option<&str>) -> String {
+    let quoted = variable.map_or_else(|| "a variable".to_owned(), |name| format!("`{name}`"));
+    let name = variable.unwrap_or("result");
+    format!(
+        "each worker has a copy of {quoted} of its own, so a change would be seen by nobody. Ways \
+         out, the fastest first:\n  \
+         reduction  let {name} = distributed!(+, for i in 0..n {{ … }});\n  \
+         array      a `SharedArray`, whose elements all local workers can change\n  \
+         channel    a `RemoteChannel` into which each worker puts what it finds"
+    )
 }
 
 /// A closure that many threads call changes a variable of the cell.

@@ -17,12 +17,29 @@ use crate::scope::{self, Found, Walk};
 pub(crate) fn expression(input: TokenStream) -> syn::Result<TokenStream> {
     let mut body: Expr = syn::parse2(input)?;
     let found = scope::captures(&mut body);
+    let statements = statements(&body);
     let parts = Parts::of(found)?;
     let (captures, values, copies) = (&parts.captures, &parts.values, &parts.copies);
+    // `!`, the type of what never ends well, is none that rustc could send.
+    let returns = scope::diverges(&body).then(|| quote!(-> ()));
     let call = quote! {
-        ::parcell::distributed::rt::expression(#captures, move |#values| { #copies #body })
+        ::parcell::distributed::rt::expression(#captures, move |#values| #returns {
+            #copies
+            #statements
+        })
     };
     Ok(parts.around(call))
+}
+
+/// An expression as the end of a block, without braces of its own that rustc would call unnecessary.
+fn statements(body: &Expr) -> TokenStream {
+    match body {
+        Expr::Group(inner) => statements(&inner.expr),
+        Expr::Block(block) if block.label.is_none() && block.attrs.is_empty() => {
+            block.block.stmts.iter().map(ToTokens::to_token_stream).collect()
+        }
+        _ => body.to_token_stream(),
+    }
 }
 
 /// `remote!(|x| expr)` and `remote!(function)`.
@@ -72,7 +89,8 @@ pub(crate) fn distributed(input: TokenStream) -> syn::Result<TokenStream> {
     let parts = Parts::of(walk.found)?;
     let (captures, values, copies) = (&parts.captures, &parts.values, &parts.copies);
     let Loop { options, init, operator, run } = &parsed;
-    let ExprForLoop { pat, expr: items, body, .. } = run;
+    let ExprForLoop { pat, expr: items, body, for_token, .. } = run;
+    let body = quote_spanned!(for_token.span=> move |#pat| #body);
     let options = options.iter().map(|Setting { name, value }| quote!(.#name(#value)));
     let options = quote!(::parcell::distributed::rt::Options::new()#(#options)*);
     let call = if let Some(operator) = operator {
@@ -86,9 +104,7 @@ pub(crate) fn distributed(input: TokenStream) -> syn::Result<TokenStream> {
                 #items, #options, #init, #captures,
                 move |#values| {
                     #copies
-                    move |chunk: ::parcell::distributed::rt::Chunk<_>| {
-                        ::parcell::distributed::rt::fold_chunk(chunk, |#pat| #body, #operator)
-                    }
+                    (#body, #operator)
                 },
                 #local,
             )
@@ -99,9 +115,7 @@ pub(crate) fn distributed(input: TokenStream) -> syn::Result<TokenStream> {
                 #items, #options, #captures,
                 move |#values| {
                     #copies
-                    move |chunk: ::parcell::distributed::rt::Chunk<_>| {
-                        ::parcell::distributed::rt::run_chunk(chunk, |#pat| #body)
-                    }
+                    #body
                 },
             )
         }
@@ -155,13 +169,14 @@ impl Parts {
             let #value = &#name;
             let #how = (&&&::parcell::distributed::capture::Probe::new(#value)).how();
         });
-        self.copies.extend(quote_spanned! {span=>
+        // As if the user had written it: of variables that macros make, rustc tells no names.
+        self.copies.extend(quote_spanned! {name.span()=>
             #[allow(unused_mut)]
             let mut #name = #name;
         });
         self.after.extend(quote_spanned! {span=>
             let (parcell_function, parcell_pointer) =
-                (&&::parcell::distributed::capture::Probe::new(#value).known())
+                (&&::parcell::distributed::capture::probe_of(#value).known())
                     .check(#value)
                     .parts();
             ::parcell::distributed::refusal::keeps_nothing(parcell_pointer, parcell_function);

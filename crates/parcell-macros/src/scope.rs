@@ -133,6 +133,35 @@ fn plain_name(expression: &Expr) -> Option<&Ident> {
     }
 }
 
+/// Whether an expression certainly never has a value, as `panic!("…")`.
+pub(crate) fn diverges(expression: &Expr) -> bool {
+    let ends = |path: &syn::Path, names: &[&str]| {
+        path.segments.last().is_some_and(|s| names.iter().any(|name| s.ident == name))
+    };
+    let panics = |path: &syn::Path| {
+        ends(path, &["panic", "todo", "unimplemented", "unreachable", "compile_error"])
+    };
+    match expression {
+        Expr::Group(inner) => diverges(&inner.expr),
+        Expr::Paren(inner) => diverges(&inner.expr),
+        Expr::Block(block) => block.block.stmts.last().is_some_and(|last| match last {
+            Stmt::Expr(expression, _) => diverges(expression),
+            Stmt::Macro(call) => panics(&call.mac.path),
+            _ => false,
+        }),
+        Expr::Unsafe(block) => block.block.stmts.last().is_some_and(|last| match last {
+            Stmt::Expr(expression, _) => diverges(expression),
+            _ => false,
+        }),
+        Expr::Macro(call) => panics(&call.mac.path),
+        Expr::Call(call) => match &*call.func {
+            Expr::Path(path) => ends(&path.path, &["exit", "abort", "resume_unwind", "panic_any"]),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
 /// Methods that take functions: the position of the argument, and how many arguments that has,
 /// where all methods of that name agree.
 const TAKE_FUNCTIONS: [(&str, usize, Option<usize>); 52] = [
@@ -355,3 +384,6 @@ impl VisitMut for Bind<'_> {
     fn visit_expr_mut(&mut self, _: &mut Expr) {}
     fn visit_type_mut(&mut self, _: &mut syn::Type) {}
 }
+
+#[cfg(test)]
+mod tests;

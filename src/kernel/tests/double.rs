@@ -31,6 +31,8 @@ pub(super) enum Gate {
 pub(super) struct Double {
     handle: DoubleHandle,
     gate: Receiver<Gate>,
+    /// The stage of the latest `keep`.
+    kept: Option<Arc<dyn Stage>>,
 }
 
 /// Its handle; every method of a broken one panics.
@@ -51,6 +53,10 @@ impl Double {
             "display" => stage.show(Output::Display(Bundle::text("d"), None)),
             "display_as" => stage.show(Output::Display(Bundle::text("d"), Some(rest))),
             "update" => stage.show(Output::Update(Bundle::text("u"), rest)),
+            "late" => {
+                let kept = self.kept.as_ref().expect("a cell that kept its stage");
+                kept.show(Output::Text(Stream::Stdout, rest));
+            }
             "clear" => stage.show(Output::Clear { wait: true }),
             "ask" => {
                 let answer = stage.ask(&rest, true).unwrap_or_else(|| "nobody".to_owned());
@@ -80,6 +86,9 @@ impl Evaluator for Double {
         let evaluated = |(name, source): &(String, String)| {
             (name.clone(), json!({"status": "ok", "data": {"text/plain": source}, "metadata": {}}))
         };
+        if cell.code == "keep" {
+            self.kept = Some(Arc::clone(&stage));
+        }
         match self.obey(&cell.code, &*stage) {
             Ok(()) => Verdict::Ok {
                 payload: Vec::new(),
@@ -180,7 +189,8 @@ impl Client {
             history: None,
         };
         let handle = DoubleHandle { gate: gate.clone(), broken };
-        let kernel = Kernel::start(parts, || Double { handle, gate: gate_end }).unwrap();
+        let kernel =
+            Kernel::start(parts, || Double { handle, gate: gate_end, kept: None }).unwrap();
         let kernel = thread::spawn(|| kernel.run());
         let (writer, reader) = (Writer::new(signer.clone()), Reader::new(signer));
         let mut client = Client { peer, report, gate, writer, reader, kernel };

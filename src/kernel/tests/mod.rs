@@ -117,6 +117,21 @@ fn headers_are_the_kernels_own_and_parents_are_passed_on_verbatim() {
 }
 
 #[test]
+fn late_output_belongs_to_the_cell_that_caused_it() {
+    let mut client = Client::new();
+    let early = client.execute("keep");
+    client.reply();
+    client.outputs(&early);
+    let present = client.execute("late hello");
+    client.reply();
+    let messages: Vec<Incoming> = std::iter::repeat_with(|| client.published()).take(4).collect();
+    assert_eq!(types(&messages), ["status", "execute_input", "stream", "status"]);
+    assert_eq!(messages[2].answers["msg_id"], early);
+    assert_eq!(messages[2].content["text"], "hello");
+    assert_eq!(messages[3].answers["msg_id"], present);
+}
+
+#[test]
 fn messages_that_are_not_for_this_kernel_are_dropped_and_do_not_end_it() {
     let mut client = Client::new();
     let (_, replayed) = client.request("kernel_info_request", &json!({}));

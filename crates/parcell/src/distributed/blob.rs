@@ -187,10 +187,10 @@ impl BlobWriter {
         let mut serializer = Serializer { output: Sink(std::mem::take(&mut self.bytes)) };
         let (result, carried) = with(&CARRYING, Vec::new(), || serialize(&mut serializer));
         self.bytes = serializer.output.0;
-        self.refs.extend(carried);
         match result {
             Ok(()) => {
                 self.end(length_at);
+                self.refs.extend(carried);
                 Ok(())
             }
             Err(error) => {
@@ -362,7 +362,8 @@ impl Blob {
 
     /// The blob as it would arrive, for a reader in this process. Copies everything once.
     pub(crate) fn arrive(&self) -> Result<Incoming, DecodeError> {
-        let bulks = self.0.bulks.iter().map(Buffer::copy_of).collect::<Result<Vec<_>, _>>();
+        let copy = |bulk: &Bulk| Buffer::copy_of(bulk.bytes(), bulk.align());
+        let bulks = self.0.bulks.iter().map(copy).collect::<Result<Vec<_>, _>>();
         Ok(Incoming {
             bytes: Bytes::Own(self.0.bytes.to_vec()),
             bulks: bulks.map_err(|error| damaged_frame(error.to_string()))?.into_iter(),
@@ -515,12 +516,8 @@ impl<'a> BlobReader<'a> {
         let (shape, elements) =
             split_shape(payload).ok_or_else(|| damaged(kind, "its shape is cut off"))?;
         let elements = match form {
-            PLAIN => {
-                let buffer = Buffer::new(elements.len(), plain.element_align());
-                let mut buffer = buffer.map_err(|error| no_memory(kind, error))?;
-                buffer.fill(elements);
-                buffer
-            }
+            PLAIN => Buffer::copy_of(elements, plain.element_align())
+                .map_err(|error| no_memory(kind, error))?,
             PLAIN_BULK => {
                 self.bulks.next().ok_or_else(|| damaged(kind, "its elements did not come"))?
             }
@@ -671,4 +668,362 @@ fn carry_in_writer(handle: KeepAlive, id: RefId) -> bool {
 /// none is reading.
 pub(crate) fn carried() -> Option<Vec<RefId>> {
     CARRIED.with_borrow(Clone::clone)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use ndarray::{Array1, Array2, Array3, ArrayD, IxDyn, ShapeBuilder, array};
+    use num_complex::Complex;
+
+    use super::*;
+
+    fn blob<T: Portable>(value: &T) -> Blob {
+        let mut writer = BlobWriter::new();
+        writer.write(value).unwrap();
+        writer.finish()
+    }
+
+    /// As if the blob had been sent: attached to a message and taken from it.
+    fn sent(blob: &Blob) -> Incoming {
+        let (mut head, mut bulks) = (b"before".to_vec(), Vec::new());
+        blob.attach(&mut head, &mut bulks);
+        head.extend_from_slice(b"after");
+        let arrived = bulks.iter().map(|bulk| Buffer::copy_of(bulk.bytes(), bulk.align()).unwrap());
+        let mut bulks = arrived.collect::<Vec<_>>().into_iter();
+        let mut rest = &head[6..];
+        let incoming = Incoming::detach(&mut rest, &mut bulks).unwrap();
+        assert_eq!((rest, bulks.len()), (&b"after"[..], 0));
+        incoming
+    }
+
+    fn there<T: Portable>(value: &T) -> T {
+        let mut incoming = sent(&blob(value));
+        let mut reader = incoming.reader();
+        let value = reader.read().unwrap();
+        assert!(reader.is_at_end());
+        value
+    }
+
+    fn arrives<T: Portable + PartialEq + std::fmt::Debug>(value: T) {
+        assert_eq!(there(&value), value);
+        let value = Arc::new(value);
+        let mut writer = BlobWriter::new();
+        writer.write_owned(Arc::clone(&value)).unwrap();
+        assert_eq!(&sent(&writer.finish()).reader().read::<T>().unwrap(), &*value);
+    }
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Sample {
+        name: String,
+        data: Vec<f64>,
+        next: Option<Box<Sample>>,
+        matrix: Array2<f32>,
+        table: BTreeMap<String, (i64, char)>,
+    }
+
+    #[test]
+    fn values_of_all_kinds_arrive() {
+        arrives(());
+        arrives(-7_i64);
+        arrives((1_u8, "text".to_owned(), vec![Some(1.5_f32), None]));
+        arrives(vec![(1.0, vec![2.0, f64::INFINITY]); 10_000]);
+        let inner = Sample {
+            name: "inner".to_owned(),
+            data: vec![0.1; 10_000],
+            next: None,
+            matrix: array![[1.0, 2.0], [3.0, 4.0]],
+            table: BTreeMap::from([("a".to_owned(), (i64::MIN, 'ß'))]),
+        };
+        arrives(Sample { next: Some(Box::new(inner.clone())), ..inner });
+        arrives(vec!["x".repeat(100_000)]);
+    }
+
+    #[test]
+    fn plain_arrays_of_all_sizes_arrive() {
+        for count in [0, 1, 100, 2047, 2048, 2049, 100_000] {
+            arrives((0..count).map(|i| i as f64).collect::<Vec<_>>());
+            arrives((0..count).collect::<Vec<usize>>().into_boxed_slice());
+            arrives((0..count).map(|i| i as u8).collect::<Vec<_>>());
+            arrives(vec![Complex::new(1.0_f32, -2.0); count]);
+            arrives(vec![i128::MIN; count]);
+            arrives(Array1::<i32>::from_iter(0..count as i32));
+            arrives(Array2::<f64>::from_elem((count, 3), 2.5));
+            arrives(Array3::<f64>::from_elem((2, count, 0), 2.5));
+            arrives(ArrayD::<u16>::from_elem(IxDyn(&[1, count, 2, 1, 1, 1, 1]), 9));
+        }
+    }
+
+    #[test]
+    fn arrays_in_any_layout_arrive() {
+        for size in [4, 100] {
+            let ordered = Array2::from_shape_fn((size, 2 * size), |(i, j)| (i * 1000 + j) as f64);
+            arrives(ordered.clone().reversed_axes());
+            let mut other = Array2::zeros((size, 2 * size).f());
+            other.assign(&ordered);
+            arrives(other);
+            let mut every_second = ordered.clone();
+            every_second.slice_collapse(ndarray::s![..;-1, ..;2]);
+            arrives(every_second);
+            let mut part = ordered;
+            part.slice_collapse(ndarray::s![1.., ..]);
+            arrives(part);
+        }
+    }
+
+    #[test]
+    fn shared_arrays_are_not_copied() {
+        let array = Arc::new(Array2::<f64>::zeros((100, 100)));
+        let mut writer = BlobWriter::new();
+        writer.write_owned(Arc::clone(&array)).unwrap();
+        let blob = writer.finish();
+        assert_eq!(blob.0.bulks[0].bytes().as_ptr(), array.as_ptr().cast());
+        assert!(blob.size() > 80_000);
+        let mut incoming = sent(&blob);
+        let arrived = incoming.bulks.as_slice()[0].bytes().as_ptr();
+        let read = incoming.reader().read::<Array2<f64>>().unwrap();
+        assert_eq!(read.as_ptr().cast(), arrived);
+        drop(blob);
+        assert_eq!(Arc::strong_count(&array), 1);
+    }
+
+    #[test]
+    fn several_values_are_read_in_their_order() {
+        let mut writer = BlobWriter::new();
+        writer.write(&vec![1.0_f64; 10_000]).unwrap();
+        writer.write(&"text".to_owned()).unwrap();
+        writer.write(&vec![2_u8; 100_000]).unwrap();
+        let blob = writer.finish();
+        for mut incoming in [sent(&blob), blob.arrive().unwrap()] {
+            let mut reader = incoming.reader();
+            assert_eq!(reader.read::<Vec<f64>>().unwrap()[9_999], 1.0);
+            assert_eq!(reader.read::<String>().unwrap(), "text");
+            assert!(!reader.is_at_end());
+            assert_eq!(reader.read::<Vec<u8>>().unwrap().len(), 100_000);
+            assert!(reader.is_at_end());
+            let nothing = reader.read::<u8>().unwrap_err();
+            assert_eq!(nothing, DecodeError::Nothing { wanted: "u8".to_owned() });
+        }
+    }
+
+    #[test]
+    fn many_large_arrays_of_one_blob_arrive() {
+        let mut writer = BlobWriter::new();
+        let array = Arc::new(vec![3_u64; BULK / 8]);
+        for _ in 0..MAX_BULKS + 5 {
+            writer.write_owned(Arc::clone(&array)).unwrap();
+        }
+        let mut incoming = sent(&writer.finish());
+        let mut reader = incoming.reader();
+        for _ in 0..MAX_BULKS + 5 {
+            assert_eq!(reader.read::<Vec<u64>>().unwrap(), *array);
+        }
+        assert!(reader.is_at_end());
+    }
+
+    #[test]
+    fn another_type_is_refused_by_name() {
+        let mut incoming = sent(&blob(&vec![(1_i32, 2.0)]));
+        let error = incoming.reader().read::<Vec<f64>>().unwrap_err();
+        let text =
+            "a value of type `Vec<f64>` was expected, and one of type `Vec<(i32, f64)>` arrived";
+        assert_eq!(error.to_string(), text);
+        let mut incoming = sent(&blob(&vec![1_u64; 10_000]));
+        let error = incoming.reader().read::<Array1<u64>>().unwrap_err();
+        assert!(matches!(error, DecodeError::Type { .. }), "{error}");
+    }
+
+    #[test]
+    fn names_lose_their_paths() {
+        let name = short_name("alloc::vec::Vec<(a::b::C, [ünï::Fn; 3], &dyn x::Y<core::Z>)>");
+        assert_eq!(name, "Vec<(C, [Fn; 3], &dyn Y<Z>)>");
+    }
+
+    #[test]
+    fn bulks_of_another_size_are_refused() {
+        let mut incoming = sent(&blob(&vec![1.0_f64; 10_000]));
+        for (len, align) in [(80_001, 8), (80_000, 4), (79_992, 8), (0, 8)] {
+            let buffer = Buffer::copy_of(&vec![0; len], align).unwrap();
+            incoming.bulks = vec![buffer].into_iter();
+            let error = incoming.reader().read::<Vec<f64>>().unwrap_err();
+            assert!(matches!(error, DecodeError::Damaged { .. }), "{error}");
+        }
+        let error = incoming.reader().read::<Vec<f64>>().unwrap_err();
+        assert!(error.to_string().ends_with("its elements did not come"), "{error}");
+    }
+
+    /// Reads as somebody does who expects these values, and reports only whether it was possible.
+    fn attempt(bytes: &[u8], bulks: &[usize]) -> bool {
+        let bulks = bulks.iter().map(|&len| Buffer::copy_of(&vec![1; len], 8).unwrap());
+        let mut bulks = bulks.collect::<Vec<_>>().into_iter();
+        let Ok(mut incoming) = Incoming::detach(&mut &*bytes, &mut bulks) else { return false };
+        let mut reader = incoming.reader();
+        reader.read::<(Sample, bool)>().is_ok()
+            && reader.read::<Vec<f64>>().is_ok()
+            && reader.read::<Array2<u16>>().is_ok()
+    }
+
+    #[test]
+    fn damaged_bytes_give_errors() {
+        use rand::{Rng, SeedableRng};
+        let sample = Sample {
+            name: "name".to_owned(),
+            data: vec![1.0, 2.0],
+            next: None,
+            matrix: Array2::zeros((2, 3)),
+            table: BTreeMap::from([("key".to_owned(), (5, 'x'))]),
+        };
+        let mut writer = BlobWriter::new();
+        writer.write(&(sample, true)).unwrap();
+        writer.write(&vec![1.0_f64; 5_000]).unwrap();
+        writer.write(&Array2::<u16>::zeros((3, 4))).unwrap();
+        let (mut head, mut bulks) = (Vec::new(), Vec::new());
+        writer.finish().attach(&mut head, &mut bulks);
+        assert!(attempt(&head, &[40_000]));
+        assert!(!attempt(&head, &[]));
+        assert!((0..head.len()).all(|end| !attempt(&head[..end], &[40_000])));
+        let mut random = rand::rngs::SmallRng::seed_from_u64(3);
+        let mut refused = 0;
+        for _ in 0..200_000 {
+            let mut damaged = head.clone();
+            for _ in 0..random.random_range(1..4) {
+                let at = random.random_range(0..damaged.len());
+                damaged[at] = random.random();
+            }
+            refused += usize::from(!attempt(&damaged, &[40_000]));
+        }
+        assert!(refused > 100_000, "{refused}");
+    }
+
+    /// A handle as futures are: serde sees its name, the blob keeps its thing.
+    #[derive(Debug, Clone, PartialEq)]
+    struct Handle(RefId, Arc<String>);
+
+    impl Serialize for Handle {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            carry::<S::Error>(Arc::clone(&self.1) as KeepAlive, self.0)?;
+            self.0.serialize(serializer)
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Handle {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Handle, D::Error> {
+            let id = RefId::deserialize(deserializer)?;
+            assert!(carried().is_some_and(|list| list.contains(&id)));
+            Ok(Handle(id, Arc::default()))
+        }
+    }
+
+    fn handle(number: u64) -> Handle {
+        Handle(RefId { owner: 2, creator: 1, number }, Arc::new(number.to_string()))
+    }
+
+    #[test]
+    fn handles_travel_inside_values() {
+        let handles = [handle(5), handle(6)];
+        let mut writer = BlobWriter::new();
+        writer.write(&("first".to_owned(), vec![handles[0].clone()])).unwrap();
+        writer.write(&Some(handles[1].clone())).unwrap();
+        let blob = writer.finish();
+        let ids = handles.iter().map(|handle| handle.0).collect::<Vec<_>>();
+        assert_eq!(blob.refs().iter().map(|(id, _)| *id).collect::<Vec<_>>(), ids);
+        assert_eq!(Arc::strong_count(&handles[0].1), 2);
+        let mut incoming = sent(&blob);
+        assert_eq!(incoming.refs(), ids);
+        let mut reader = incoming.reader();
+        let (_, first) = reader.read::<(String, Vec<Handle>)>().unwrap();
+        assert_eq!((first[0].0, carried()), (ids[0], None));
+        assert_eq!(reader.read::<Option<Handle>>().unwrap().unwrap().0, ids[1]);
+        drop(blob);
+        assert_eq!(Arc::strong_count(&handles[0].1), 1);
+    }
+
+    #[test]
+    fn handles_travel_in_calls_only() {
+        let error = carry::<serde::de::value::Error>(Arc::new(()), handle(1).0).unwrap_err();
+        assert_eq!(error.to_string(), "a handle can only travel in a remote call");
+    }
+
+    /// Writes a blob of its own while it is written, and refuses itself if it is told to.
+    #[derive(Clone)]
+    struct Odd(bool);
+
+    impl Serialize for Odd {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            carry::<S::Error>(Arc::new(()), handle(1).0)?;
+            assert_eq!(blob(&handle(2)).refs().len(), 1);
+            if self.0 { Err(serde::ser::Error::custom("odd")) } else { serializer.serialize_u8(7) }
+        }
+    }
+
+    impl<'de> Deserialize<'de> for Odd {
+        fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Odd, D::Error> {
+            struct Any;
+            impl serde::de::Visitor<'_> for Any {
+                type Value = Odd;
+                fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    f.write_str("anything")
+                }
+            }
+            deserializer.deserialize_any(Any)
+        }
+    }
+
+    #[test]
+    fn a_value_that_refuses_itself_leaves_nothing_behind() {
+        let mut writer = BlobWriter::new();
+        writer.write(&1_u8).unwrap();
+        let error = writer.write(&Odd(true)).unwrap_err();
+        assert!(error.to_string().starts_with("a value of type `Odd` could not be written"));
+        writer.write(&2_u8).unwrap();
+        let blob = writer.finish();
+        assert_eq!(blob.refs().len(), 0);
+        let mut incoming = sent(&blob);
+        let mut reader = incoming.reader();
+        assert_eq!((reader.read::<u8>(), reader.read::<u8>()), (Ok(1), Ok(2)));
+        assert!(reader.is_at_end());
+    }
+
+    #[test]
+    fn writers_inside_writers_keep_their_handles_apart() {
+        let blob = blob(&Odd(false));
+        assert_eq!(blob.refs().iter().map(|(id, _)| id.number).collect::<Vec<_>>(), [1]);
+        let Err(error) = sent(&blob).reader().read::<Odd>() else { panic!("postcard guesses") };
+        assert!(error.to_string().contains("deserialize_any"), "{error}");
+    }
+
+    /// Seconds that two ways of writing and reading large values take.
+    #[test]
+    #[ignore = "a measurement"]
+    fn rates() {
+        fn rate<T: Portable>(what: &str, value: &T, bytes: usize) {
+            let (mut write, mut read) = (f64::INFINITY, f64::INFINITY);
+            for _ in 0..5 {
+                let start = std::time::Instant::now();
+                let blob = blob(value);
+                write = write.min(start.elapsed().as_secs_f64());
+                let mut incoming = blob.arrive().unwrap();
+                let start = std::time::Instant::now();
+                let value = incoming.reader().read::<T>().unwrap();
+                read = read.min(start.elapsed().as_secs_f64());
+                drop(value);
+            }
+            let [write, read] = [write, read].map(|time| bytes as f64 / time / 1e9);
+            println!("{what}: written at {write:.2} GB/s, read at {read:.2}");
+        }
+        let data = vec![1.5_f64; 10_000_000];
+        rate("Vec<f64>, 80 MB", &data, 80_000_000);
+        rate("(f64, Vec<f64>), 80 MB", &(1.0, data), 80_000_000);
+        let rows = vec![(1.0_f64, vec![2.0_f64; 100]); 100_000];
+        rate("Vec<(f64, Vec<f64>)>, 81 MB", &rows, 80_800_000);
+        rate("(u8, Array2<f64>), 80 MB", &(0_u8, Array2::<f64>::ones((1000, 10_000))), 80_000_000);
+        rate("(u8, Vec<i64>), 80 MB", &(0_u8, vec![123_456_i64; 10_000_000]), 80_000_000);
+        rate("(u8, Vec<u8>), 80 MB", &(0_u8, vec![123_u8; 80_000_000]), 80_000_000);
+        rate("(u8, String), 80 MB", &(0_u8, "x".repeat(80_000_000)), 80_000_000);
+        for bytes in [1 << 10, 4 << 10, 16 << 10, 64 << 10] {
+            rate(&format!("Vec<f64>, {bytes} B"), &vec![1.0_f64; bytes / 8], bytes);
+        }
+        rate("(f64, f64), 16 B", &(1.0_f64, 2.0_f64), 16);
+    }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use ndarray::{Array, ArrayD, Dimension, IxDyn};
 use num_complex::Complex;
 
-use super::transport::{Buffer, Bulk, Misfit, Plain};
+use super::transport::{Buffer, Bulk, Misfit, Plain, bytes_of};
 
 /// An owned array of plain elements: a vector, a boxed slice, an array of ndarray.
 trait PlainArray: Any + Send + Sync + Sized {
@@ -86,6 +86,9 @@ impl<P: Plain, D: Dimension + 'static> PlainArray for Array<P, D> {
     }
 }
 
+/// Makes an array of a shape and elements; `None` if these do not fit each other.
+type Assemble = fn(&[usize], Buffer) -> Result<Option<Box<dyn Any>>, Misfit>;
+
 /// What is done with a plain array whose type is known only by its [`TypeId`].
 pub(crate) struct PlainType {
     element_size: usize,
@@ -94,7 +97,7 @@ pub(crate) struct PlainType {
     append: fn(&dyn Any, &mut Vec<u8>),
     copy: fn(&dyn Any) -> Option<Bulk>,
     share: fn(Arc<dyn Any + Send + Sync>) -> Option<Bulk>,
-    assemble: fn(&[usize], Buffer) -> Result<Option<Box<dyn Any>>, Misfit>,
+    assemble: Assemble,
 }
 
 impl PlainType {
@@ -121,7 +124,7 @@ impl PlainType {
         (self.append)(value, bytes);
     }
 
-    /// A copy of the elements, to be sent.
+    /// A copy of the elements, to be sent; `None` also where there is no memory for it.
     pub(crate) fn copy(&self, value: &dyn Any) -> Option<Bulk> {
         (self.copy)(value)
     }
@@ -146,7 +149,7 @@ impl PlainType {
             element_align: align_of::<A::Element>(),
             shape: |value| value.downcast_ref::<A>().map(PlainArray::shape),
             append: append::<A>,
-            copy: |value| value.downcast_ref::<A>().map(|array| Bulk::of(Arc::new(array.copied()))),
+            copy: copy::<A>,
             share: share::<A>,
             assemble: |shape, elements| {
                 let array = A::assemble(shape, elements.into_vec()?);
@@ -159,9 +162,18 @@ impl PlainType {
 fn append<A: PlainArray>(value: &dyn Any, bytes: &mut Vec<u8>) {
     let Some(array) = value.downcast_ref::<A>() else { return };
     match array.elements() {
-        Some(elements) => bytes.extend_from_slice(super::transport::bytes_of(elements)),
-        None => bytes.extend_from_slice(super::transport::bytes_of(&array.copied())),
+        Some(elements) => bytes.extend_from_slice(bytes_of(elements)),
+        None => bytes.extend_from_slice(bytes_of(&array.copied())),
     }
+}
+
+fn copy<A: PlainArray>(value: &dyn Any) -> Option<Bulk> {
+    let array = value.downcast_ref::<A>()?;
+    let Some(elements) = array.elements() else {
+        return Some(Bulk::of(Arc::new(array.copied())));
+    };
+    let buffer = Buffer::copy_of(bytes_of(elements), align_of::<A::Element>()).ok()?;
+    Some(Bulk::of_buffer(Arc::new(buffer)))
 }
 
 fn share<A: PlainArray>(value: Arc<dyn Any + Send + Sync>) -> Option<Bulk> {

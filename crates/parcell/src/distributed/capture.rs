@@ -5,7 +5,7 @@
 //! ask `(&&&Probe::new(&n)).how()`, and method lookup takes the first of three traits that fits, the
 //! one with the most references. A variable whose type is not known yet, as in `let n = 5;`, counts
 //! as fitting, and is inferred as it would be in a closure. After the expression has been checked,
-//! `(&&&&Probe::new(&n)).check(&n)` says at the variable's place what cannot travel, and what to do.
+//! `(&&probe_of(&n).known()).check(&n)` says at the variable's place what cannot travel, and what to do.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -23,6 +23,26 @@ impl<T> Probe<T> {
     pub fn new(_: &T) -> Probe<T> {
         Probe(PhantomData)
     }
+}
+
+/// The probe that belongs to a type; of a type that rustc failed to find out, rustc's error type,
+/// of which it does not complain again.
+pub trait Probed {
+    /// `Probe<Self>`.
+    type Probe;
+}
+
+impl<T> Probed for T {
+    type Probe = Probe<T>;
+}
+
+/// The probe of a variable whose type is known by now.
+#[inline]
+pub fn probe_of<T>(value: &T) -> <T as Probed>::Probe
+where
+    T: Probed<Probe = Probe<T>>,
+{
+    Probe::new(value)
 }
 
 /// Says how values of one type travel.
@@ -93,8 +113,12 @@ impl<T> Tag for Refused<T> {
     }
 }
 
-pub(super) const KEEPS_VALUES: &str = "a function that keeps values cannot be sent to another \
+pub(super) const KEEPS_VALUES: &str = "a closure that keeps values cannot be sent to another \
      process: define it as `fn`, give it those values as arguments, or make it by `remote!(…)`";
+
+pub(super) const NOT_CAPTURED: &str = "what runs in another process uses a variable that was not \
+     captured: those inside of other macros' calls are not always found. Bind the value outside of \
+     that call: `let value = variable;`";
 
 /// A value of a type without size: a function item or a closure that captures nothing but such.
 /// Of other types it does not compile.

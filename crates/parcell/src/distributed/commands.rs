@@ -44,7 +44,7 @@ fn counted(ids: &[usize], what: &str) -> String {
 }
 
 /// Ids as people write them: `2-5, 8`.
-fn ranges(ids: &[usize]) -> String {
+pub(crate) fn ranges(ids: &[usize]) -> String {
     let mut parts: Vec<(usize, usize)> = Vec::new();
     for id in ids {
         match parts.last_mut() {

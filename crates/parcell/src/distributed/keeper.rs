@@ -110,6 +110,7 @@ fn keep() {
                 super::watch::ping(node, &busy);
             }
             super::watch::look(node);
+            super::watch::tell(node);
         }
         sleep(!busy.is_empty() || interrupted, node);
     }

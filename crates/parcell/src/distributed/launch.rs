@@ -105,7 +105,6 @@ fn list(ids: &[usize]) -> String {
 struct Started {
     pid: Option<u32>,
     removed: bool,
-    threads: usize,
 }
 
 #[derive(Default)]
@@ -173,7 +172,7 @@ fn start(id: u32, node: &Node, driver: &str, program: PathBuf, options: &WorkerO
         pin: options.pin,
     };
     let options = options.clone();
-    STATE.change(|state| state.alive.insert(id, Started { pid: None, removed: false, threads }));
+    STATE.change(|state| state.alive.insert(id, Started { pid: None, removed: false }));
     let run = move || match spawn(&start, &program, &options) {
         Ok(mut child) => {
             STATE.change(|state| {
@@ -351,9 +350,4 @@ pub(crate) fn kill(id: u32) {
         // One that has ended meanwhile is as dead as wanted: it is not reaped before it leaves `alive`.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }
-}
-
-/// The threads that a worker was started with.
-pub(crate) fn threads_of(id: u32) -> Option<usize> {
-    STATE.look(|state| state.alive.get(&id).map(|started| started.threads))
 }

@@ -166,11 +166,14 @@ pub(crate) fn show(publication: Publication) {
     node().tell(1, Message::Output { cell, what }, Blob::default());
 }
 
+/// Shows something; may block.
+type Showing = Box<dyn FnOnce() + Send>;
+
 /// Output of workers that the driver has not passed on yet. A thread of its own does that, since
 /// passing on may wait for the front end, or for a cell that holds standard output.
 #[derive(Default)]
 struct Queue {
-    outputs: VecDeque<(u32, u64, WorkerOutput)>,
+    outputs: VecDeque<Showing>,
     running: bool,
 }
 
@@ -245,9 +248,21 @@ impl Drop for Holding {
 
 /// Output of a worker has come.
 pub(crate) fn arrived(worker: u32, cell: u64, what: WorkerOutput) {
+    show_soon(Box::new(move || {
+        let mut held = held();
+        if let Some((_, outputs)) = held.iter_mut().find(|(other, _)| *other == cell) {
+            return outputs.push((worker, what));
+        }
+        drop(held);
+        crate::link::publish_for(cell, Publication::Worker { worker, what });
+    }));
+}
+
+/// Has something shown, in order with what workers show, without waiting for it.
+pub(crate) fn show_soon(showing: Showing) {
     let mut queue = queue();
     WAITING.fetch_add(1, Ordering::SeqCst);
-    queue.outputs.push_back((worker, cell, what));
+    queue.outputs.push_back(showing);
     if !queue.running {
         let thread = Builder::new().name("parcell-shower".into()).stack_size(STACK).spawn(pass_on);
         queue.running = thread.is_ok();
@@ -259,16 +274,9 @@ fn pass_on() {
     loop {
         let empty = |queue: &mut Queue| queue.outputs.is_empty();
         let mut queue = CHANGED.wait_while(queue(), empty).unwrap_or_else(PoisonError::into_inner);
-        let Some((worker, cell, what)) = queue.outputs.pop_front() else { continue };
+        let Some(show) = queue.outputs.pop_front() else { continue };
         drop(queue);
-        let mut held = held();
-        match held.iter_mut().find(|(other, _)| *other == cell) {
-            Some((_, outputs)) => outputs.push((worker, what)),
-            None => {
-                drop(held);
-                crate::link::publish_for(cell, Publication::Worker { worker, what });
-            }
-        }
+        show();
         WAITING.fetch_sub(1, Ordering::SeqCst);
         CHANGED.notify_all();
     }
@@ -289,6 +297,7 @@ pub(crate) fn drained() {
 /// still be on its way when the answer is there.
 pub(crate) fn settle() {
     let Some(node) = super::node::exists() else { return };
+    super::watch::end_of_cell();
     if node.calls.asked_since_settled().is_empty() {
         return;
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::blob::{Blob, BlobWriter, Incoming, RefId};
+use super::blob::{Blob, BlobWriter, Incoming};
 use super::error::RemoteError;
 use super::jobs::not_written;
 use super::mailbox::{Delivery, Mailbox, Wish};
@@ -139,9 +139,4 @@ fn tell_delivery((to, number): (u32, u64), delivery: Delivery) {
         },
     };
     node.reply(to, number, answer, blob);
-}
-
-/// The id of something this process will be asked about.
-pub(crate) fn is_mine(id: RefId) -> bool {
-    id.owner == super::node::me()
 }

@@ -21,7 +21,7 @@ use super::message::{Message, Work};
 use super::node::{Node, node};
 use super::portable::Portable;
 use super::target::Target;
-use super::{modules, value};
+use super::value;
 
 /// A function that can be called on any process: what `remote!` makes. `A` is the tuple of its
 /// arguments' types. Copies are cheap and are the same function.
@@ -357,9 +357,4 @@ pub fn remote_do<A: Portable, R: Portable>(
     let prepared = prepare(node(), &function.into_remote(), target.into(), &arguments);
     let told = prepared.and_then(|(to, outgoing)| call::tell(to, outgoing, place));
     told.or_raise();
-}
-
-/// Makes sure that this process can run a function of which it was only told.
-pub(crate) fn check_code(function: &FunctionRef) -> Result<(), RemoteError> {
-    modules::fetch(function)
 }

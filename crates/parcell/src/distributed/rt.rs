@@ -4,7 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::call::{self, Outgoing};
-use super::capture::{Callable as AnyFunction, Captures, KEEPS_VALUES, Tags, conjure};
+use super::capture::{Callable as AnyFunction, Captures, KEEPS_VALUES, NOT_CAPTURED, Tags, conjure};
 use super::error::{OrRaise, RemoteError};
 use super::function::{Expression, Made, Once, Preparation, Prepared, Trampoline};
 use super::future::RemoteFuture;
@@ -50,7 +50,7 @@ where
     F: Fn(V) -> R + Stateless + Send + Sync + 'static,
     R: Portable,
 {
-    const { assert!(size_of::<F>() == 0, "{}", KEEPS_VALUES) };
+    const { assert!(size_of::<F>() == 0, "{}", NOT_CAPTURED) };
     let trampoline: Trampoline = |captures| {
         let values = H::read(captures)?;
         Ok(Arc::new(Once::new(values, conjure::<F>())))
@@ -73,7 +73,7 @@ macro_rules! closure {
             $($argument: Portable,)*
             R: Portable,
         {
-            const { assert!(size_of::<F>() == 0, "{}", KEEPS_VALUES) };
+            const { assert!(size_of::<F>() == 0, "{}", NOT_CAPTURED) };
             let trampoline: Trampoline = |captures| {
                 let values = H::read(captures)?;
                 let function = conjure::<F>()(values);

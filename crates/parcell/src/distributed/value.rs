@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::blob::{Blob, BlobWriter, EncodeError, Incoming};
 use super::error::RemoteError;
-use super::function::{AnyValue, hold};
+use super::function::{AnyValue, Held, hold};
 use super::jobs::{not_read, not_written};
 use super::portable::Portable;
 
@@ -44,7 +44,7 @@ impl Item {
     pub(crate) fn into_value<T: Portable>(self) -> Result<T, RemoteError> {
         match self {
             Item::Own(value) => match open::<T>(&value) {
-                Some(same) => unwrap_or_copy(same, &value),
+                Some(same) => unwrap_or_copy(same, value),
                 None => copy(&value),
             },
             Item::Sent(blob) => read_again(&blob),
@@ -72,9 +72,9 @@ fn open<T: Portable>(value: &Arc<dyn AnyValue>) -> Option<Arc<T>> {
     Arc::clone(value).as_any().downcast::<T>().ok()
 }
 
-fn unwrap_or_copy<T: Portable>(same: Arc<T>, value: &Arc<dyn AnyValue>) -> Result<T, RemoteError> {
-    // `value` holds one count, `same` the other: others have some only if there are more.
-    Arc::try_unwrap(same).or_else(|_| copy(value))
+fn unwrap_or_copy<T: Portable>(same: Arc<T>, value: Arc<dyn AnyValue>) -> Result<T, RemoteError> {
+    drop(value);
+    Arc::try_unwrap(same).or_else(|shared| copy(&(Arc::new(Held(shared)) as Arc<dyn AnyValue>)))
 }
 
 /// A copy by way of bytes: the type may be the same definition, compiled again for another cell.

@@ -60,6 +60,7 @@ fn start() -> Result<Receiver<Work>, String> {
     ignore_interrupts();
     std::panic::set_hook(Box::new(rt::on_panic));
     let node = become_worker(start.id, Key::from_bytes(start.key));
+    crate::store::belong_to(start.id);
     threads::serve_globally(start.threads, start.pin).map_err(|e| e.to_string())?;
     let (sender, work) = channel();
     CELLS.get_or_init(|| Mutex::new(sender));

@@ -10,6 +10,11 @@ use std::sync::Arc;
 
 use num_complex::Complex;
 
+/// Buffers of so many bytes or more ask for huge pages. With ordinary ones the receiver spends most
+/// of its time on page faults: 256 MB arrive at 1.7 GB/s then, and at 4.3 GB/s with huge pages,
+/// on a machine with little else to do. On a busy one single runs fell below a bare socket's rate;
+/// whether a lack of huge pages is the cause is not known.
+const HUGE: usize = 4 << 20;
 /// The largest alignment that a bulk may ask for.
 pub(crate) const MAX_ALIGN: usize = 64;
 
@@ -62,6 +67,13 @@ impl Bulk {
         unsafe { Bulk::within(elements, start, len) }
     }
 
+    /// What has arrived in a buffer, to be sent on.
+    pub(crate) fn of_buffer(buffer: Arc<Buffer>) -> Bulk {
+        let (start, len, align) = (buffer.start.as_ptr(), buffer.filled, buffer.align);
+        // The owner keeps `len` initialised bytes, and a shared buffer cannot be filled further.
+        Bulk { start, len, align, _owner: buffer }
+    }
+
     /// `count` elements that start at `start`, in memory that `owner` keeps.
     ///
     /// # Safety
@@ -78,13 +90,6 @@ impl Bulk {
             align: align_of::<P>(),
             _owner: owner,
         }
-    }
-
-    /// What has arrived, to be sent on.
-    pub(crate) fn of_buffer(buffer: Arc<Buffer>) -> Bulk {
-        let (start, len, align) = (buffer.bytes().as_ptr(), buffer.bytes().len(), buffer.align());
-        // The bytes are initialised, and nobody changes a shared buffer.
-        Bulk { start, len, align, _owner: buffer }
     }
 
     /// The bytes, in this machine's byte order.
@@ -157,13 +162,16 @@ impl Buffer {
             // SAFETY: the layout's size is not zero.
             NonNull::new(unsafe { alloc(layout) }).ok_or(NoMemory::Refused(len))?
         };
+        if len >= HUGE {
+            ask_for_huge_pages(start, len);
+        }
         Ok(Buffer { start, len, align, filled: 0 })
     }
 
-    /// A full buffer with a copy of a bulk.
-    pub(crate) fn copy_of(bulk: &Bulk) -> Result<Buffer, NoMemory> {
-        let mut buffer = Buffer::new(bulk.len(), bulk.align())?;
-        buffer.fill(bulk.bytes());
+    /// A full buffer with a copy of these bytes.
+    pub(crate) fn copy_of(bytes: &[u8], align: usize) -> Result<Buffer, NoMemory> {
+        let mut buffer = Buffer::new(bytes.len(), align)?;
+        buffer.fill(bytes);
         Ok(buffer)
     }
 
@@ -235,6 +243,19 @@ impl Buffer {
     }
 }
 
+/// Has the system back the memory with huge pages, where it has them; a wish, not a need.
+fn ask_for_huge_pages(start: NonNull<u8>, len: usize) {
+    let page = rustix::param::page_size();
+    let skipped = start.as_ptr().align_offset(page);
+    let whole = len.saturating_sub(skipped) / page * page;
+    // SAFETY: the range lies inside memory just allocated, and the advice changes no bytes.
+    let advised = unsafe {
+        let first = start.as_ptr().wrapping_add(skipped).cast();
+        rustix::mm::madvise(first, whole, rustix::mm::Advice::LinuxHugepage)
+    };
+    advised.unwrap_or(());
+}
+
 impl Drop for Buffer {
     fn drop(&mut self) {
         if self.len > 0 {
@@ -250,5 +271,79 @@ impl Drop for Buffer {
 impl fmt::Debug for Buffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Buffer({} of {} bytes)", self.filled, self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bulk_becomes_the_same_elements_again() {
+        let elements = Arc::new(vec![Complex::new(1.0_f64, 2.0); 5]);
+        let bulk = Bulk::of(Arc::clone(&elements));
+        assert_eq!((bulk.len(), bulk.align()), (80, 8));
+        let buffer = Buffer::copy_of(bulk.bytes(), bulk.align()).unwrap();
+        let address = buffer.bytes().as_ptr();
+        let vector = buffer.into_vec::<Complex<f64>>().unwrap();
+        assert_eq!((vector.as_ptr().cast(), &vector), (address, &*elements));
+    }
+
+    #[test]
+    fn memory_is_kept_as_long_as_a_bulk_needs_it() {
+        let owner = Arc::new(vec![7_u32; 3]);
+        let bulk = Bulk::of(Arc::clone(&owner));
+        assert_eq!(Arc::strong_count(&owner), 2);
+        let second = bulk.clone();
+        drop(bulk);
+        assert_eq!(second.bytes(), bytes_of(&[7_u32; 3]));
+        drop(second);
+        assert_eq!(Arc::strong_count(&owner), 1);
+    }
+
+    #[test]
+    fn a_buffer_becomes_only_what_it_is() {
+        let misfit = |wanted, size| Misfit::Elements { len: 12, align: 4, size, wanted };
+        let buffer = || Buffer::copy_of(&[1; 12], 4).unwrap();
+        assert_eq!(buffer().into_vec::<u8>().unwrap_err(), misfit(1, 1));
+        assert_eq!(buffer().into_vec::<f64>().unwrap_err(), misfit(8, 8));
+        assert_eq!(buffer().into_vec::<Complex<f32>>().unwrap_err(), misfit(4, 8));
+        assert_eq!(buffer().into_vec::<u32>().unwrap().len(), 3);
+        let mut half = Buffer::new(12, 4).unwrap();
+        assert_eq!(half.fill(&[1; 7]), 7);
+        let unfilled = Misfit::Unfilled { filled: 7, len: 12 };
+        assert_eq!(half.into_vec::<u32>().unwrap_err(), unfilled);
+    }
+
+    #[test]
+    fn empty_and_overfull_buffers() {
+        assert!(Buffer::new(0, 8).unwrap().into_vec::<f64>().unwrap().is_empty());
+        assert!(Buffer::new(0, 64).unwrap().bytes().is_empty());
+        let mut buffer = Buffer::new(2, 1).unwrap();
+        assert_eq!((buffer.fill(b"abc"), buffer.fill(b"d")), (2, 0));
+        assert_eq!(buffer.into_vec::<u8>().unwrap(), b"ab");
+    }
+
+    #[test]
+    fn alignments_and_sizes_are_checked() {
+        for align in [0, 3, 128] {
+            assert_eq!(Buffer::new(8, align).unwrap_err(), NoMemory::Alignment(align));
+        }
+        for len in [usize::MAX, 1 << 60] {
+            assert_eq!(Buffer::new(len, 8).unwrap_err(), NoMemory::Refused(len));
+        }
+        for align in [1, 2, 4, 8, 16, 32, 64] {
+            let buffer = Buffer::new(1, align).unwrap();
+            assert!(buffer.start.as_ptr().addr().is_multiple_of(align));
+        }
+    }
+
+    #[test]
+    fn memory_with_huge_pages_is_memory() {
+        let mut buffer = Buffer::new(HUGE + 3, 1).unwrap();
+        while buffer.missing() > 0 {
+            buffer.fill(&[5; 100_000]);
+        }
+        assert!(buffer.into_vec::<u8>().unwrap().iter().all(|&byte| byte == 5));
     }
 }

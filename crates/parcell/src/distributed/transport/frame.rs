@@ -371,3 +371,202 @@ fn long(bytes: &[u8], at: usize) -> u64 {
     long.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(long)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    use rand::rngs::SmallRng;
+    use rand::{Rng, RngCore, SeedableRng};
+
+    use super::*;
+
+    const LIMIT: u64 = 1 << 14;
+
+    type Delivered = Vec<(Vec<u8>, Vec<Vec<u8>>)>;
+
+    /// What a stream gives, however it is cut: its messages, and how it ends.
+    fn read(stream: &[u8], cuts: &mut dyn FnMut() -> usize) -> (Delivered, Result<(), FrameError>) {
+        let mut delivered = Vec::new();
+        let mut deliver = |head: &[u8], bulks: Vec<Buffer>| {
+            let bulks = bulks.iter().map(|bulk| bulk.bytes().to_vec()).collect();
+            delivered.push((head.to_vec(), bulks));
+        };
+        let mut inbound = Inbound::new(LIMIT);
+        let mut rest = stream;
+        while !rest.is_empty() {
+            let cut = cuts();
+            let used = if cut.is_multiple_of(2)
+                && let Some(memory) = inbound.direct()
+            {
+                let used = memory.len().min(rest.len()).min(cut + 1);
+                memory[..used].write_copy_of_slice(&rest[..used]);
+                // SAFETY: these bytes have just been written.
+                unsafe { inbound.directed(used, &mut deliver) };
+                used
+            } else {
+                let used = rest.len().min(cut + 1);
+                if let Err(error) = inbound.feed(&rest[..used], &mut deliver) {
+                    return (delivered, Err(error));
+                }
+                used
+            };
+            rest = &rest[used..];
+            let arriving = inbound.arriving.values().map(|message| held(&message.bulks)).sum();
+            assert_eq!(inbound.held, arriving);
+            assert!(inbound.held <= LIMIT);
+        }
+        let end = inbound.end();
+        (delivered, end)
+    }
+
+    fn put(stream: &mut Vec<u8>, header: Header, payload: &[u8]) {
+        stream.extend_from_slice(&header);
+        stream.extend_from_slice(payload);
+    }
+
+    /// Messages as a peer in good order sends them, with the pieces of several bulks mixed.
+    fn honest(random: &mut SmallRng) -> (Vec<u8>, usize) {
+        let (mut stream, mut open, mut count) = (Vec::new(), Vec::new(), 0);
+        for transfer in 1..random.random_range(2..6_u64) {
+            let mut head = vec![0; random.random_range(0..60)];
+            random.fill_bytes(&mut head);
+            count += 1;
+            if random.random() {
+                put(&mut stream, message(head.len()), &head);
+                continue;
+            }
+            let bulks = (0..random.random_range(1..4))
+                .map(|_| Bulk::of(Arc::new(vec![transfer; random.random_range(0..40)])))
+                .collect::<VecDeque<_>>();
+            let head = Some(&*head).filter(|_| random.random());
+            let (header, payload) = announce(transfer, head, bulks.as_slices().0);
+            put(&mut stream, header, &payload);
+            open.push((transfer, bulks, 0));
+        }
+        while !open.is_empty() {
+            let turn = random.random_range(0..open.len());
+            let (transfer, bulks, taken) = &mut open[turn];
+            let Some(bulk) = bulks.front() else {
+                open.remove(turn);
+                continue;
+            };
+            let to = (*taken + random.random_range(1..200)).min(bulk.len());
+            if to > *taken {
+                put(&mut stream, chunk(*transfer, to - *taken), &bulk.bytes()[*taken..to]);
+            }
+            *taken = to;
+            if to == bulk.len() {
+                bulks.pop_front();
+                *taken = 0;
+            }
+        }
+        (stream, count)
+    }
+
+    /// Changes, removes, repeats or adds a few bytes.
+    fn damage(stream: &mut Vec<u8>, random: &mut SmallRng) {
+        for _ in 0..random.random_range(1..4) {
+            let at = random.random_range(0..=stream.len());
+            let to = (at + random.random_range(0..20)).min(stream.len());
+            match random.random_range(0..5) {
+                0 => stream[at..to].iter_mut().for_each(|byte| *byte ^= 1 << (at % 8)),
+                1 => random.fill_bytes(&mut stream[at..to]),
+                2 => drop(stream.drain(at..to)),
+                3 => stream.truncate(at),
+                _ => {
+                    let again = stream[at..to].to_vec();
+                    stream.splice(at..at, again);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn honest_streams_arrive_whole_however_they_are_cut() {
+        let mut random = SmallRng::seed_from_u64(1);
+        for _ in 0..2_000 {
+            let (stream, count) = honest(&mut random);
+            let (whole, end) = read(&stream, &mut || stream.len() | 1);
+            assert_eq!(end, Ok(()));
+            assert_eq!(whole.len(), count);
+            assert_eq!(read(&stream, &mut || 0), (whole.clone(), Ok(())));
+            let cut = read(&stream, &mut || random.random_range(0..50));
+            assert_eq!(cut, (whole, Ok(())));
+        }
+    }
+
+    #[test]
+    fn damaged_streams_never_panic_and_end_the_same_however_they_are_cut() {
+        let mut random = SmallRng::seed_from_u64(2);
+        let strings = if cfg!(debug_assertions) { 100_000 } else { 1_000_000 };
+        for round in 0..strings {
+            let stream = if round % 4 == 0 {
+                let mut stream = vec![0; random.random_range(0..100)];
+                random.fill_bytes(&mut stream);
+                if stream.len() > 8 && random.random() {
+                    stream[..4].copy_from_slice(&[random.random_range(1..4), 0, 0, 0]);
+                    stream[5..8].fill(0);
+                }
+                stream
+            } else {
+                let (mut stream, _) = honest(&mut random);
+                damage(&mut stream, &mut random);
+                stream
+            };
+            let whole = read(&stream, &mut || stream.len() | 1);
+            let cut = read(&stream, &mut || random.random_range(0..30));
+            assert_eq!(whole, cut);
+        }
+    }
+
+    fn refusal(frames: &[(Header, &[u8])]) -> FrameError {
+        let mut stream = Vec::new();
+        frames.iter().for_each(|(header, payload)| put(&mut stream, *header, payload));
+        read(&stream, &mut || 6).1.unwrap_err()
+    }
+
+    #[test]
+    fn refusals_tell_what_was_wrong() {
+        let row = |bytes: u64, align: u64| [bytes.to_le_bytes(), align.to_le_bytes()].concat();
+        let one = |bytes, align| [vec![1, 0, 0, 0, 0, 0, 0, 0], row(bytes, align)].concat();
+        let announced = |payload: &[u8]| refusal(&[(header(ANNOUNCE, payload.len(), 7), payload)]);
+
+        assert_eq!(refusal(&[(header(9, 0, 0), b"")]), FrameError::Kind(9));
+        let long = u32::MAX as usize;
+        let mut absurd = header(CHUNK, 0, 7);
+        absurd[4..8].fill(0xFF);
+        let limit = MAX_PAYLOAD;
+        assert_eq!(refusal(&[(absurd, b"")]), FrameError::Length { length: long, limit });
+        assert_eq!(refusal(&[(header(MESSAGE, 0, 3), b"")]), FrameError::Stray(3));
+        assert_eq!(refusal(&[(chunk(7, 1), b"x")]), FrameError::Unannounced(7));
+        assert_eq!(announced(b"x"), FrameError::Announcement { length: 1, count: 0 });
+        let missing = FrameError::Announcement { length: 8, count: 1 };
+        assert_eq!(announced(&one(1, 1)[..8]), missing);
+        assert_eq!(announced(&[0xFF; 8]), FrameError::Count(u32::MAX as usize));
+        assert_eq!(announced(&[1, 0, 0, 0, 2, 0, 0, 0]), FrameError::HeadPlace(2));
+        let wanted = 1 << 40;
+        let memory = FrameError::Memory { wanted, held: 0, limit: LIMIT };
+        assert_eq!(announced(&one(wanted, 8)), memory);
+        assert_eq!(announced(&one(8, 3)), NoMemory::Alignment(3).into());
+        assert_eq!(announced(&one(8, 128)), NoMemory::Alignment(128).into());
+        assert_eq!(announced(&one(8, 8)), FrameError::InTransfer(1));
+        let table = one(8, 8);
+        let eight = (header(ANNOUNCE, table.len(), 7), &*table);
+        assert_eq!(refusal(&[eight, eight]), FrameError::Twice(7));
+        let piece = |length| FrameError::Chunk { transfer: 7, length, missing: 8 };
+        assert_eq!(refusal(&[eight, (chunk(7, 9), b"123456789")]), piece(9));
+        assert_eq!(refusal(&[eight, (chunk(7, 0), b"")]), piece(0));
+        assert_eq!(refusal(&[eight, (chunk(7, 8), b"123")]), FrameError::InFrame(5));
+    }
+
+    #[test]
+    fn no_total_is_too_large_to_be_refused() {
+        let row = [u64::MAX.to_le_bytes(), 8_u64.to_le_bytes()].concat();
+        let payload = [&[2, 0, 0, 0, 0, 0, 0, 0], &*row, &*row].concat();
+        let mut inbound = Inbound::new(u64::MAX);
+        let error = inbound.finish(ANNOUNCE, 7, &payload, &mut |_, _| ()).unwrap_err();
+        assert_eq!(error, NoMemory::Refused(usize::MAX).into());
+    }
+}

@@ -202,3 +202,138 @@ fn wait(
         Err(error) => Err(HandshakeError::Socket(error.into())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use super::*;
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    fn key(byte: u8) -> Key {
+        Key::from_bytes([byte; 32])
+    }
+
+    fn pair() -> (OwnedFd, OwnedFd) {
+        let (near, far) = UnixStream::pair().unwrap();
+        (near.into(), far.into())
+    }
+
+    /// What the acceptor says to these bytes, and what it sent before it closed.
+    fn answer_to(bytes: &[u8]) -> (HandshakeError, Vec<u8>) {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        near.write_all(bytes).unwrap();
+        near.shutdown(std::net::Shutdown::Write).unwrap();
+        let error = accept(&far.into(), &key(1), soon()).unwrap_err();
+        let mut said = Vec::new();
+        near.read_to_end(&mut said).unwrap_or(0);
+        (error, said)
+    }
+
+    /// The first message of a dialler that holds `key`.
+    fn opening(key: &Key) -> Vec<u8> {
+        let (near, far) = UnixStream::pair().unwrap();
+        far.shutdown(std::net::Shutdown::Write).unwrap();
+        let error = dial(&near.into(), key, soon()).unwrap_err();
+        assert!(matches!(error, HandshakeError::Closed { got: 0, .. }), "{error}");
+        let mut bytes = [0; OPENING];
+        (&far).read_exact(&mut bytes).unwrap();
+        bytes.to_vec()
+    }
+
+    #[test]
+    fn holders_of_the_key_find_each_other() {
+        let (near, far) = pair();
+        let key = Key::random().unwrap();
+        let other = Key::from_bytes(*key.as_bytes());
+        let acceptor = thread::spawn(move || accept(&far, &other, soon()).map(|()| far));
+        dial(&near, &key, soon()).unwrap();
+        // Nothing of what follows has been read.
+        UnixStream::from(near).write_all(b"next").unwrap();
+        let mut next = String::new();
+        let far = acceptor.join().unwrap().unwrap();
+        UnixStream::from(far).read_to_string(&mut next).unwrap();
+        assert_eq!(next, "next");
+    }
+
+    #[test]
+    fn a_wrong_key_gets_no_answer() {
+        let (error, said) = answer_to(&opening(&key(2)));
+        assert!(matches!(error, HandshakeError::WrongKey), "{error}");
+        assert!(said.is_empty());
+    }
+
+    #[test]
+    fn what_is_sent_again_gets_no_further() {
+        let recorded = opening(&key(1));
+        let (error, said) = answer_to(&recorded);
+        let closed = matches!(error, HandshakeError::Closed { got: 0, wanted: PROOF });
+        assert!(closed, "{error}");
+        let (again, said_again) = answer_to(&[&*recorded, &[0; PROOF]].concat());
+        assert!(matches!(again, HandshakeError::WrongKey), "{again}");
+        assert_ne!(said, said_again, "each answer has a nonce of its own");
+    }
+
+    #[test]
+    fn a_confirmation_of_another_connection_is_worthless() {
+        let (mut near, far) = UnixStream::pair().unwrap();
+        let acceptor = thread::spawn(move || accept(&far.into(), &key(1), soon()));
+        near.write_all(&opening(&key(1))).unwrap();
+        let mut answer = [0; NONCE + PROOF];
+        near.read_exact(&mut answer).unwrap();
+        // Right for this acceptor's nonce, wrong for the dialler's.
+        let proof = key(1).prove([b"confirm", &answer[..NONCE], &[0; NONCE]]);
+        near.write_all(&proof).unwrap();
+        assert!(matches!(acceptor.join().unwrap(), Err(HandshakeError::WrongKey)));
+    }
+
+    #[test]
+    fn rubbish_and_other_versions_are_named() {
+        let (error, said) = answer_to(&[b'x'; OPENING]);
+        assert!(matches!(error, HandshakeError::NotParcell) && said.is_empty(), "{error}");
+        let mut newer = opening(&key(1));
+        newer[MAGIC.len()] += 1;
+        let (error, said) = answer_to(&newer);
+        let named = matches!(error, HandshakeError::Version { theirs } if theirs == VERSION + 1);
+        assert!(named && said.is_empty(), "{error}");
+    }
+
+    #[test]
+    fn half_a_message_is_told_with_its_length() {
+        let (error, said) = answer_to(&opening(&key(1))[..50]);
+        let told = matches!(error, HandshakeError::Closed { got: 50, wanted: OPENING });
+        assert!(told && said.is_empty(), "{error}");
+    }
+
+    #[test]
+    fn silence_ends_at_the_deadline() {
+        let (near, far) = pair();
+        let shortly = || Instant::now() + Duration::from_millis(20);
+        let error = accept(&far, &key(1), shortly()).unwrap_err();
+        assert!(matches!(error, HandshakeError::Late { got: 0, wanted: OPENING }), "{error}");
+        let error = dial(&near, &key(1), shortly()).unwrap_err();
+        assert!(matches!(error, HandshakeError::Late { got: 0, .. }), "{error}");
+    }
+
+    #[test]
+    fn an_acceptor_without_the_key_is_not_believed() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        far.write_all(&[3; NONCE + PROOF]).unwrap();
+        let error = dial(&near.into(), &key(1), soon()).unwrap_err();
+        assert!(matches!(error, HandshakeError::WrongKey), "{error}");
+        far.set_nonblocking(true).unwrap();
+        let mut said = Vec::new();
+        far.read_to_end(&mut said).unwrap_or(0);
+        assert_eq!(said.len(), OPENING, "no confirmation was given");
+    }
+
+    #[test]
+    fn keys_are_not_printed() {
+        assert_eq!(format!("{:?}", key(7)), "Key(secret)");
+    }
+}

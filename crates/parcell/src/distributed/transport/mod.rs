@@ -8,6 +8,8 @@ mod buffer;
 mod connection;
 mod frame;
 mod handshake;
+#[cfg(test)]
+mod rates;
 
 pub(crate) use buffer::{Buffer, Bulk, Misfit, NoMemory, Plain, bytes_of};
 pub(crate) use connection::{Connection, Envelope, Receive};
