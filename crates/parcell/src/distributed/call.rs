@@ -73,11 +73,14 @@ pub(crate) fn fetch(
     }
 }
 
-/// Starts a call; `done` is called with its value, on a thread that must not be blocked.
-pub(crate) fn fetch_later(to: u32, outgoing: Outgoing, place: &Location<'_>, done: Done) {
+/// Starts a call; `done` is called with its value, on a thread that must not be blocked. Returns the
+/// call's number.
+pub(crate) fn fetch_later(to: u32, outgoing: Outgoing, place: &Location<'_>, done: Done) -> u64 {
     let node = node();
     let call = call(node, &outgoing, Want::Value, place);
+    let number = call.number;
     node.call(to, call, outgoing.blob, done);
+    number
 }
 
 /// Starts a call and forgets it.

@@ -6,6 +6,7 @@
 //! carries them.
 
 mod address;
+mod backoff;
 #[doc(hidden)]
 pub mod blob;
 mod bulk;
@@ -17,6 +18,7 @@ pub(crate) mod cells;
 mod channel_waits;
 mod clock;
 pub(crate) mod commands;
+mod deal;
 pub(crate) mod error;
 mod everywhere;
 #[doc(hidden)]
@@ -37,7 +39,11 @@ pub(crate) mod node;
 mod objects;
 pub(crate) mod output;
 mod peers;
+mod pmap;
+mod pool;
 mod portable;
+#[doc(hidden)]
+pub mod portions;
 mod procs;
 mod questions;
 #[doc(hidden)]
@@ -57,16 +63,21 @@ mod watch;
 pub(crate) mod worker;
 mod worker_local;
 
+pub use backoff::ExponentialBackOff;
 pub use error::{CompositeError, RemoteError, RemotePanic};
 pub use future::RemoteFuture;
 pub use launch::LaunchError;
+pub use loops::Distributed;
 pub use message::Census;
 #[doc(hidden)]
 pub use parcell_macros as macros_of;
+pub use pmap::{Inputs, ItemTime, Mapped, Pmap, pmap};
+pub use pool::WorkerPool;
 pub use portable::Portable;
+pub use portions::Loopable;
 pub use procs::{
     AddProcs, Workers, addprocs, census, init, interrupt, myid, nprocs, nworkers, procs, rmprocs,
-    try_rmprocs, workers,
+    try_addprocs, try_rmprocs, workers,
 };
 pub use remote::{
     Remote, RemoteFunction, remote_do, remotecall, remotecall_fetch, remotecall_wait,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::blob::{BlobReader, BlobWriter, DecodeError, RefId};
+use super::blob::{BlobReader, BlobWriter, DecodeError, EncodeError, RefId};
 use super::call::{self, Outgoing};
 use super::error::{OrRaise, RemoteError};
 use super::function::{
@@ -42,7 +42,7 @@ pub struct Remote<A, R> {
     signature: PhantomData<fn(A) -> R>,
 }
 
-struct Shared {
+pub(crate) struct Shared {
     source: Source,
     /// Handles to the function where it is kept.
     kept: Mutex<HashMap<u32, Arc<Handle>>>,
@@ -69,9 +69,9 @@ impl<A, R> Remote<A, R> {
         Remote { shared, signature: PhantomData }
     }
 
-    /// The id under which a process keeps the function; it is sent there first if need be.
-    pub(crate) fn kept_on(&self, process: u32) -> Result<RefId, RemoteError> {
-        self.shared.kept_on(process)
+    /// The function without its types.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 
@@ -86,6 +86,15 @@ impl Shared {
 
     /// A call of the function. Small captures travel with it; large ones are kept there.
     fn outgoing<A: Portable>(&self, to: u32, arguments: &A) -> Result<Outgoing, RemoteError> {
+        self.outgoing_with(to, |writer| writer.write(arguments))
+    }
+
+    /// As `outgoing`, with arguments that somebody else writes.
+    pub(crate) fn outgoing_with(
+        &self,
+        to: u32,
+        arguments: impl FnOnce(&mut BlobWriter) -> Result<(), EncodeError>,
+    ) -> Result<Outgoing, RemoteError> {
         let (function, captures) = self.parts()?;
         let mut writer = BlobWriter::default();
         let work = if captures.size() <= SMALL {
@@ -97,11 +106,12 @@ impl Shared {
             writer.carry(id, handle);
             Work::Kept(id)
         };
-        writer.write(arguments).map_err(not_written)?;
+        arguments(&mut writer).map_err(not_written)?;
         Ok(Outgoing { work, blob: writer.finish() })
     }
 
-    fn kept_on(&self, process: u32) -> Result<RefId, RemoteError> {
+    /// The id under which a process keeps the function; it is sent there first if need be.
+    pub(crate) fn kept_on(&self, process: u32) -> Result<RefId, RemoteError> {
         Ok(self.kept_by(process)?.id)
     }
 
@@ -146,7 +156,7 @@ impl<A: Portable, R: Portable> Remote<A, R> {
     }
 
     fn run_here(&self, here: u32, arguments: &A) -> Result<Arc<dyn AnyValue>, RemoteError> {
-        let id = self.kept_on(here)?;
+        let id = self.shared.kept_on(here)?;
         let function = node().store.function(id);
         let function = function.ok_or(RemoteError::Freed { worker: here as usize })?.callable()?;
         let mut blob = encode_arguments(arguments)?.arrive().map_err(not_read)?;

@@ -12,7 +12,11 @@ use super::node::node;
 use super::portable::Portable;
 use super::remote::Remote;
 pub use super::everywhere::{everywhere, everywhere_on};
+pub use super::loops::{
+    Options, distribute, distribute_reduce, larger, smaller,
+};
 pub use super::target::Target;
+pub use crate::threads::Schedule;
 use super::value;
 
 /// Bodies, which keep nothing: all that they use was captured.
@@ -27,7 +31,7 @@ pub trait Stateless: Copy {}
 #[diagnostic::do_not_recommend]
 impl<F: Copy> Stateless for F {}
 
-fn prepared<H>(trampoline: Trampoline, captures: Captures<H>) -> Preparation {
+pub(super) fn prepared<H>(trampoline: Trampoline, captures: Captures<H>) -> Preparation {
     match captures.finish() {
         Ok(captures) => Ok(Prepared { trampoline, captures }),
         Err((name, error)) => {

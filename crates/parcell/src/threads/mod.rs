@@ -87,6 +87,7 @@ pub use waits::{Waited, timedwait, waitall, waitall_failfast, waitany};
 
 pub(crate) use crew::in_task;
 pub(crate) use monitor::Monitor;
+pub(crate) use par_for::par_for_space;
 pub(crate) use pool::serve_globally;
 pub(crate) use task::spawn_job;
 

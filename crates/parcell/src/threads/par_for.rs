@@ -54,6 +54,11 @@ pub fn par_for<I: IntoSpace>(items: I) -> ParFor<I::Space> {
     ParFor { items: items.into_space(), schedule: Schedule::default(), chunk: None }
 }
 
+/// A parallel loop over items that are ready to be cut.
+pub(crate) fn par_for_space<S: Space>(items: S) -> ParFor<S> {
+    ParFor { items, schedule: Schedule::default(), chunk: None }
+}
+
 /// A parallel loop over the items of any iterator, also an endless one: free threads take the
 /// next item under a lock, as [`Schedule::Greedy`] does. Otherwise as [`par_for`].
 ///
@@ -273,6 +278,19 @@ macro_rules! verbs {
 
 verbs!(ParFor<S>, [Space], "par_for(0..10)");
 verbs!(ParForIter<I>, [Iterator + Send], "par_for_iter(0..10)");
+
+impl<S: Space<Item: Send>> ParFor<S> {
+    /// As `map_reduce`, without a value to begin with; `None` if there are no items.
+    pub(crate) fn map_reduce_nonempty<R: Send>(
+        self,
+        f: impl Fn(S::Item) -> R + Sync,
+        op: impl Fn(R, R) -> R + Sync,
+    ) -> Option<R> {
+        let task = MapReduce::without_init(f, op);
+        self.run(&task);
+        task.result_if_any()
+    }
+}
 
 impl<S: Space> ParFor<S> {
     fn run(self, task: &impl Task<S::Item>) {

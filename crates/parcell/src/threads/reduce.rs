@@ -78,10 +78,21 @@ impl<F, O, R> MapReduce<F, O, R> {
         MapReduce { map, combine, line: Mutex::new(line) }
     }
 
+    /// The result begins with the first item's.
+    pub(super) fn without_init(map: F, combine: O) -> MapReduce<F, O, R> {
+        let (waiting, places) = (Vec::new(), Places::default());
+        let line = Line { result: None, end: 0, waiting, places };
+        MapReduce { map, combine, line: Mutex::new(line) }
+    }
+
     /// What all items came to, after a loop that went through.
     pub(super) fn result(self) -> R {
-        let line = self.line.into_inner().unwrap_or_else(PoisonError::into_inner);
-        line.result.expect("a loop that went through has combined all its pieces")
+        self.result_if_any().expect("a loop that went through has combined all its pieces")
+    }
+
+    /// As [`MapReduce::result`]; `None` if there was no item and no value to begin with.
+    pub(super) fn result_if_any(self) -> Option<R> {
+        self.line.into_inner().unwrap_or_else(PoisonError::into_inner).result
     }
 
     fn line(&self) -> MutexGuard<'_, Line<R>> {
@@ -114,7 +125,12 @@ where
     fn end(&self, piece: Range<usize>, state: Option<R>) {
         let Some(result) = state else { return };
         let mut line = self.line();
-        line.add(piece, result);
+        if piece.start == 0 && line.result.is_none() {
+            // There is no value to begin with.
+            (line.result, line.end) = (Some(result), piece.end);
+        } else {
+            line.add(piece, result);
+        }
         while let Some((before, next)) = line.take_next() {
             drop(line);
             let both = (self.combine)(before, next);

@@ -58,6 +58,14 @@ pub trait Integer: Copy + Ord + Display + Send + Sync + 'static {
     /// `self + n`, which the caller knows to fit, or to be never looked at.
     #[must_use]
     fn plus(self, n: usize) -> Self;
+
+    /// `self - n`, which the caller knows to fit, or to be never looked at.
+    #[must_use]
+    fn minus(self, n: usize) -> Self;
+
+    /// Some integer.
+    #[must_use]
+    fn any() -> Self;
 }
 
 macro_rules! integers {
@@ -74,6 +82,16 @@ macro_rules! integers {
             #[inline]
             fn plus(self, n: usize) -> Self {
                 self.wrapping_add(n as $integer)
+            }
+
+            #[inline]
+            fn minus(self, n: usize) -> Self {
+                self.wrapping_sub(n as $integer)
+            }
+
+            #[inline]
+            fn any() -> Self {
+                0
             }
         }
     )*};
@@ -104,6 +122,13 @@ fn too_many() -> ! {
 pub struct Integers<T> {
     next: T,
     left: usize,
+}
+
+impl<T: Integer> Integers<T> {
+    /// So many integers, beginning with this one.
+    pub(crate) fn from_first(next: T, left: usize) -> Integers<T> {
+        Integers { next, left }
+    }
 }
 
 impl<T: Integer> Iterator for Integers<T> {

@@ -1,0 +1,326 @@
+//! A map that runs: batches go to the workers, results come back, and what failed is tried again.
+//! Not generic, so that it is compiled once and not in every cell: items and values are with
+//! [`Items`].
+
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+use std::panic::Location;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::super::blob::{BlobReader, BlobWriter, DecodeError, EncodeError};
+use super::super::calls::Ended;
+use super::super::error::RemoteError;
+use super::super::jobs::not_read;
+use super::super::message::{Answer, Message, Work};
+use super::super::node::node;
+use super::super::remote::Shared;
+use super::super::waiting::unexpected;
+use super::super::{call, clock, deal, output};
+use super::mapped::ItemTime;
+use super::plan::{Pace, Retries};
+use crate::threads::Monitor;
+
+/// Batches whose size adapts end at so many bytes.
+const FULL: usize = 1 << 20;
+
+/// The items of a map and what became of them, by their positions.
+pub(super) trait Items {
+    /// Takes the next item from the input; false if there is none.
+    fn advance(&mut self) -> bool;
+    /// How many items the input still has, if that is known.
+    fn left(&self) -> Option<usize>;
+    fn write(&self, index: usize, to: &mut BlobWriter) -> Result<(), EncodeError>;
+    /// Reads the value of an item.
+    fn read(&mut self, index: usize, from: &mut BlobReader<'_>) -> Result<(), DecodeError>;
+    /// Whether an item is to be tried again after this failure, if there are tries left.
+    fn again(&mut self, error: &RemoteError) -> bool;
+    /// Finds a value for an item that failed for good, or gives the error back.
+    fn give_up(&mut self, index: usize, error: RemoteError) -> Result<(), RemoteError>;
+}
+
+/// How to run a map.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Settings {
+    pub(super) batch_size: Option<usize>,
+    pub(super) retries: usize,
+    /// Before each further try; the last one counts for all that follow.
+    pub(super) delays: Vec<Duration>,
+    pub(super) workers: Vec<u32>,
+}
+
+struct Seat {
+    worker: u32,
+    threads: usize,
+    batches: usize,
+}
+
+struct Sent {
+    worker: u32,
+    items: Range<usize>,
+    /// The call's.
+    number: u64,
+}
+
+/// What has ended and was not looked at yet.
+type Mail = Monitor<Vec<(u64, Ended)>>;
+
+/// A map that runs. Dropping it ends what it has running.
+pub(super) struct Run {
+    function: Arc<Shared>,
+    settings: Settings,
+    place: &'static Location<'static>,
+    seats: Vec<Seat>,
+    pace: Pace,
+    retries: Retries,
+    sent: HashMap<u64, Sent>,
+    mail: Arc<Mail>,
+    tickets: u64,
+    /// Items that were taken from the input.
+    taken: usize,
+    exhausted: bool,
+    /// Why there is no worker any more.
+    lost: Option<RemoteError>,
+    pub(super) began: u64,
+    /// Items that have come to something, in this order.
+    pub(super) ended: VecDeque<ItemTime>,
+}
+
+impl Run {
+    pub(super) fn new(
+        function: Arc<Shared>,
+        settings: Settings,
+        place: &'static Location<'static>,
+    ) -> Run {
+        let seat = |worker: &u32| {
+            let threads = deal::threads_of(*worker);
+            Seat { worker: *worker, threads, batches: 0 }
+        };
+        Run {
+            function,
+            place,
+            seats: settings.workers.iter().map(seat).collect(),
+            pace: Pace::new(settings.batch_size),
+            retries: Retries::default(),
+            settings,
+            sent: HashMap::new(),
+            mail: Arc::default(),
+            tickets: 0,
+            taken: 0,
+            exhausted: false,
+            lost: None,
+            began: clock::now(),
+            ended: VecDeque::new(),
+        }
+    }
+
+    /// Goes on until some items have ended; false if all have. Takes items from the input until
+    /// `ahead` were taken in all. Blocks.
+    pub(super) fn step(&mut self, items: &mut dyn Items, ahead: usize) -> Result<bool, RemoteError> {
+        self.fill(items, ahead)?;
+        if self.sent.is_empty() && self.retries.is_empty() {
+            return Ok(!self.ended.is_empty());
+        }
+        let due = self.retries.next_due(Instant::now()).map(|time| Instant::now() + time);
+        let arrived = |mail: &mut Vec<(u64, Ended)>| {
+            (!mail.is_empty()).then(|| std::mem::take(mail))
+        };
+        for (ticket, ended) in self.mail.wait(due, arrived).unwrap_or_default() {
+            self.take_in(items, ticket, ended)?;
+        }
+        if self.sent.is_empty() && self.retries.is_empty() && self.exhausted {
+            output::drained();
+        }
+        Ok(true)
+    }
+
+    /// How many items to take ahead of those that were handed out.
+    pub(super) fn look_ahead(&self) -> usize {
+        let hands = self.hands();
+        4 * hands * self.pace.batch(None, hands)
+    }
+
+    /// Batches that run at a time.
+    fn hands(&self) -> usize {
+        self.seats.iter().map(|seat| self.pace.depth(seat.threads)).sum()
+    }
+
+    /// Sends batches until all workers have enough.
+    fn fill(&mut self, items: &mut dyn Items, ahead: usize) -> Result<(), RemoteError> {
+        let live: Vec<u32> = self.seats.iter().map(|seat| seat.worker).collect();
+        if live.is_empty() {
+            let more = !self.retries.is_empty() || (!self.exhausted && items.left() != Some(0));
+            return if more { Err(self.lost.clone().unwrap_or_else(no_worker)) } else { Ok(()) };
+        }
+        let mut order: Vec<usize> = (0..self.seats.len()).collect();
+        while !order.is_empty() {
+            order.sort_by_key(|at| self.seats[*at].batches);
+            let now = Instant::now();
+            order.retain(|at| {
+                let seat = &self.seats[*at];
+                if seat.batches >= self.pace.depth(seat.threads) {
+                    return false;
+                }
+                let worker = seat.worker;
+                let batch = match self.retries.take(worker, &live, now) {
+                    Some(index) => Some(self.write(items, index..index + 1)),
+                    None => self.write_new(items, ahead),
+                };
+                batch.map(|(range, written)| self.send(*at, range, written)).is_some()
+            });
+        }
+        Ok(())
+    }
+
+    fn write(&self, items: &dyn Items, range: Range<usize>) -> (Range<usize>, Written) {
+        let mut writer = BlobWriter::default();
+        let written = range.clone().try_for_each(|index| items.write(index, &mut writer));
+        (range, written.map(|()| writer))
+    }
+
+    /// Takes the items of a batch from the input.
+    fn write_new(&mut self, items: &mut dyn Items, ahead: usize) -> Option<(Range<usize>, Written)> {
+        let first = self.taken;
+        let size = self.pace.batch(items.left(), self.hands());
+        let mut writer = BlobWriter::default();
+        let mut written = Ok(());
+        while self.taken < first.saturating_add(size).min(ahead)
+            && !self.exhausted
+            && written.is_ok()
+            && (self.settings.batch_size.is_some() || writer.size() < FULL)
+        {
+            self.exhausted = !items.advance();
+            if !self.exhausted {
+                written = items.write(self.taken, &mut writer);
+                self.taken += 1;
+            }
+        }
+        (self.taken > first).then(|| (first..self.taken, written.map(|()| writer)))
+    }
+
+    /// Sends a batch. If that fails, its end is in the mail.
+    fn send(&mut self, seat: usize, items: Range<usize>, written: Written) {
+        let to = self.seats[seat].worker;
+        self.seats[seat].batches += 1;
+        let ticket = self.tickets;
+        self.tickets += 1;
+        let mail = Arc::clone(&self.mail);
+        let done = move |ended: Ended| mail.change(|mail| mail.push((ticket, ended)));
+        let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
+        let outgoing = written.map_err(super::super::jobs::not_written).and_then(|writer| {
+            let function = self.function.kept_on(to)?;
+            let work = Work::Batch { function, items: count };
+            Ok(call::Outgoing { work, blob: writer.finish() })
+        });
+        let number = match outgoing {
+            Ok(outgoing) => call::fetch_later(to, outgoing, self.place, Box::new(done)),
+            Err(error) => {
+                done(Ended::failed(error));
+                0
+            }
+        };
+        self.sent.insert(ticket, Sent { worker: to, items, number });
+    }
+
+    /// A batch has ended.
+    fn take_in(&mut self, items: &mut dyn Items, ticket: u64, ended: Ended) -> Result<(), RemoteError> {
+        let Some(Sent { worker, items: range, .. }) = self.sent.remove(&ticket) else {
+            return Ok(());
+        };
+        if let Some(seat) = self.seats.iter_mut().find(|seat| seat.worker == worker) {
+            seat.batches -= 1;
+        }
+        self.pace.measured(range.len(), ended.took);
+        let mut time = ItemTime {
+            item: 0,
+            worker: worker as usize,
+            began: Duration::from_nanos(ended.began.saturating_sub(self.began)),
+            took: Duration::ZERO,
+        };
+        let mut blob = ended.blob;
+        match ended.result {
+            Ok(Answer::Value) => {
+                let mut results = blob.reader();
+                for index in range {
+                    time.item = index;
+                    let value = read(items, index, &mut results, &mut time).map_err(not_read)?;
+                    self.settle(items, worker, value, &time)?;
+                    time.began += time.took;
+                }
+                Ok(())
+            }
+            Ok(_) => Err(unexpected(worker, "a batch")),
+            Err(error) => self.fail_all(items, range, worker, &error, &time),
+        }
+    }
+
+    fn fail_all(
+        &mut self,
+        items: &mut dyn Items,
+        range: Range<usize>,
+        worker: u32,
+        error: &RemoteError,
+        time: &ItemTime,
+    ) -> Result<(), RemoteError> {
+        if error.is_process_exited() {
+            self.seats.retain(|seat| seat.worker != worker);
+            self.lost = Some(error.clone());
+        }
+        for index in range {
+            self.settle(items, worker, Err(error.clone()), &ItemTime { item: index, ..*time })?;
+        }
+        Ok(())
+    }
+
+    /// Notes what an item has come to.
+    fn settle(
+        &mut self,
+        items: &mut dyn Items,
+        worker: u32,
+        value: Result<(), RemoteError>,
+        time: &ItemTime,
+    ) -> Result<(), RemoteError> {
+        if let Err(error) = value {
+            let tries = self.retries.failed(time.item, worker);
+            if tries <= self.settings.retries && items.again(&error) {
+                let delays = &self.settings.delays;
+                let delay = delays.get(tries - 1).or(delays.last()).copied().unwrap_or_default();
+                let now = Instant::now();
+                self.retries.again(time.item, now.checked_add(delay).unwrap_or(now));
+                return Ok(());
+            }
+            items.give_up(time.item, error)?;
+        }
+        self.retries.forget(time.item);
+        self.ended.push_back(*time);
+        Ok(())
+    }
+}
+
+type Written = Result<BlobWriter, EncodeError>;
+
+/// The next result of a batch.
+fn read(
+    items: &mut dyn Items,
+    index: usize,
+    from: &mut BlobReader<'_>,
+    time: &mut ItemTime,
+) -> Result<Result<(), RemoteError>, DecodeError> {
+    let (ok, nanoseconds) = from.read::<(bool, u64)>()?;
+    time.took = Duration::from_nanos(nanoseconds);
+    Ok(if ok { Ok(items.read(index, from)?) } else { Err(from.read::<RemoteError>()?) })
+}
+
+fn no_worker() -> RemoteError {
+    let what = "there is no active worker".to_owned();
+    RemoteError::Refused { worker: super::super::node::me() as usize, what }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        for sent in self.sent.values() {
+            let number = sent.number;
+            node().tell(sent.worker, Message::Cancel { number }, Default::default());
+        }
+    }
+}
