@@ -1,7 +1,7 @@
 //! The slow series on worker processes, outside any notebook:
 //!
 //! ```console
-//! $ cargo run --release --example slow_series -- 4
+//! $ cargo run --release -p parcell --example slow_series -- 4
 //! ```
 //!
 //! It is the sum of 1/k over all k up to n whose decimal digits do not contain 9.

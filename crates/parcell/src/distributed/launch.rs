@@ -228,15 +228,16 @@ fn how_it_ended(status: ExitStatus) -> String {
 
 /// A worker's process has ended.
 fn ended(id: u32, how: &str) {
-    let removed = STATE.change(|state| {
-        let removed = state.alive.remove(&id).is_some_and(|started| started.removed);
-        state.failed.insert(id, how.to_owned());
-        state.events += 1;
-        removed
-    });
+    let removed = STATE.look(|state| state.alive.get(&id).is_some_and(|started| started.removed));
     let node = node();
     let why = if removed { REMOVED } else { how };
+    // Before those who wait for its end are told: then it takes nothing out of a channel any more.
     node.peers.bury(node, id, why);
+    STATE.change(|state| {
+        state.alive.remove(&id);
+        state.failed.insert(id, how.to_owned());
+        state.events += 1;
+    });
     let gone = || Message::Peers { came: Vec::new(), gone: vec![(id, why.to_owned())] };
     node.peers.tell_all(gone);
     report(node);

@@ -222,8 +222,9 @@ impl Node {
     /// A process is gone: whatever it was to end has failed.
     pub(crate) fn lost(&self, process: u32, why: &str) {
         let error = RemoteError::ProcessExited { worker: process as usize, why: why.to_owned() };
-        self.calls.fail(process, &error);
+        // First its waits: who is told of its end may put into a channel from which it took.
         self.store.forget_process(process, why);
+        self.calls.fail(process, &error);
         self.handles.lose(process, &error);
         self.jobs.forget(process);
     }

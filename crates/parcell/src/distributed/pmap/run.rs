@@ -121,11 +121,13 @@ impl Run {
         items: &mut dyn Items,
         ahead: usize,
     ) -> Result<bool, RemoteError> {
-        self.fill(items, ahead)?;
+        // One moment for both: what becomes due between them would be waited for without a deadline.
+        let now = Instant::now();
+        self.fill(items, ahead, now)?;
         if self.sent.is_empty() && self.retries.is_empty() {
             return Ok(!self.ended.is_empty());
         }
-        let due = self.retries.next_due(Instant::now()).map(|time| Instant::now() + time);
+        let due = self.retries.next_due(now).map(|time| now + time);
         let arrived =
             |mail: &mut Vec<(u64, Ended)>| (!mail.is_empty()).then(|| std::mem::take(mail));
         for (ticket, ended) in self.mail.wait(due, arrived).unwrap_or_default() {
@@ -149,7 +151,12 @@ impl Run {
     }
 
     /// Sends batches until all workers have enough.
-    fn fill(&mut self, items: &mut dyn Items, ahead: usize) -> Result<(), RemoteError> {
+    fn fill(
+        &mut self,
+        items: &mut dyn Items,
+        ahead: usize,
+        now: Instant,
+    ) -> Result<(), RemoteError> {
         let live: Vec<u32> = self.seats.iter().map(|seat| seat.worker).collect();
         if live.is_empty() {
             let more = !self.retries.is_empty() || (!self.exhausted && items.left() != Some(0));
@@ -158,7 +165,6 @@ impl Run {
         let mut order: Vec<usize> = (0..self.seats.len()).collect();
         while !order.is_empty() {
             order.sort_by_key(|at| self.seats[*at].batches);
-            let now = Instant::now();
             order.retain(|at| {
                 let seat = &self.seats[*at];
                 if seat.batches >= self.pace.depth(seat.threads) {
