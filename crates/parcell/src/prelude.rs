@@ -25,7 +25,7 @@ pub use crate::threads::{
     ParallelSliceMutExt,
 };
 pub use crate::distributed::{
-    CompositeError, Remote, RemoteError, RemoteFuture, addprocs, interrupt, myid, nprocs, nworkers,
-    procs, remote_do, remotecall, remotecall_fetch, remotecall_wait, rmprocs, workers,
+    CompositeError, ExponentialBackOff, Remote, RemoteError, RemoteFuture, addprocs, interrupt, myid,
+    nprocs, nworkers, pmap, procs, remote_do, remotecall, remotecall_fetch, remotecall_wait, rmprocs, workers,
 };
 pub use crate::{bench, btime, distributed, everywhere, fetch_from, remote, show, spawn_at};

@@ -92,7 +92,7 @@ pub struct ProgressBar {
 }
 
 impl ProgressBar {
-    fn new(total: Option<u64>) -> ProgressBar {
+    pub(crate) fn new(total: Option<u64>) -> ProgressBar {
         let start = Instant::now();
         let state = State { count: 0, total, elapsed: Duration::ZERO, finished: false };
         ProgressBar {

@@ -166,6 +166,11 @@ impl BlobWriter {
         self.refs.extend(blob.0.refs.iter().cloned());
     }
 
+    /// Bytes written so far, with all bulks.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len() + self.bulks.iter().map(Bulk::len).sum::<usize>()
+    }
+
     /// What was written.
     pub fn finish(self) -> Blob {
         let BlobWriter { bytes, bulks, refs } = self;

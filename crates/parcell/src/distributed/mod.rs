@@ -6,6 +6,7 @@
 //! carries them.
 
 mod address;
+mod backoff;
 #[doc(hidden)]
 pub mod blob;
 mod bulk;
@@ -36,6 +37,7 @@ pub(crate) mod node;
 mod objects;
 pub(crate) mod output;
 mod peers;
+mod pmap;
 mod portable;
 #[doc(hidden)]
 pub mod portions;
@@ -56,10 +58,12 @@ mod waiting;
 mod watch;
 pub(crate) mod worker;
 
+pub use backoff::ExponentialBackOff;
 pub use error::{CompositeError, RemoteError, RemotePanic};
 pub use future::RemoteFuture;
 pub use launch::LaunchError;
 pub use loops::Distributed;
+pub use pmap::{Inputs, ItemTime, Mapped, Pmap, PmapResults, pmap};
 pub use portions::Loopable;
 #[doc(hidden)]
 pub use parcell_macros as macros_of;
