@@ -15,6 +15,11 @@ pub use crate::display::{
     heatmap, input, password, plot, progress, progress_bar, show, show_with_id, table, timeline,
     update,
 };
+pub use crate::distributed::{
+    CompositeError, ExponentialBackOff, Remote, RemoteChannel, RemoteError, RemoteFuture,
+    WorkerLocal, WorkerPool, addprocs, interrupt, myid, nprocs, nworkers, pmap, procs, remote_do,
+    remotecall, remotecall_fetch, remotecall_wait, rmprocs, workers,
+};
 pub use crate::interrupt::sleep;
 pub use crate::threads::{
     Atomic, Channel, Padded, Schedule, Task, nthreads, par_for, par_for_iter, spawn,
@@ -23,9 +28,5 @@ pub use crate::threads::{
 pub use crate::threads::{
     IndexedParallelIteratorExt, ParallelIteratorExt, ParallelMap, ParallelSliceExt,
     ParallelSliceMutExt,
-};
-pub use crate::distributed::{
-    CompositeError, ExponentialBackOff, Remote, RemoteError, RemoteFuture, addprocs, interrupt, myid,
-    nprocs, nworkers, pmap, procs, remote_do, remotecall, remotecall_fetch, remotecall_wait, rmprocs, workers,
 };
 pub use crate::{bench, btime, distributed, everywhere, fetch_from, remote, show, spawn_at};

@@ -319,10 +319,9 @@ impl<'de> Deserialize<'de> for Blob {
         };
         let bulks = bulks.into_iter().map(bulk).collect::<Result<_, D::Error>>()?;
         let refs = ids.into_iter().map(|id| {
-            let kept = super::handles::came_with(id).ok_or_else(|| {
-                D::Error::custom("a handle can only come in a remote call")
-            })?;
-            Ok((id, kept as KeepAlive))
+            let kept = super::handles::came_with(id)
+                .ok_or_else(|| D::Error::custom("a handle can only come in a remote call"))?;
+            Ok((id, Arc::new(super::handles::Lent::of(&kept)) as KeepAlive))
         });
         let refs = refs.collect::<Result<_, D::Error>>()?;
         Ok(Blob(Arc::new(Written { bytes: Arc::new(bytes), bulks, refs })))
@@ -374,6 +373,22 @@ impl Blob {
             bulks: bulks.map_err(|error| damaged_frame(error.to_string()))?.into_iter(),
             refs: self.0.refs.iter().map(|(id, _)| *id).collect(),
             kept: self.0.refs.iter().map(|(_, kept)| Arc::clone(kept)).collect(),
+        })
+    }
+
+    /// As [`Blob::arrive`], but copies only what others hold, too, or what was never sent.
+    pub(crate) fn into_incoming(self) -> Result<Incoming, DecodeError> {
+        let written = match Arc::try_unwrap(self.0) {
+            Ok(written) => written,
+            Err(shared) => return Blob(shared).arrive(),
+        };
+        let bulks = written.bulks.into_iter().map(Bulk::into_buffer).collect::<Result<Vec<_>, _>>();
+        let (refs, kept) = written.refs.into_iter().unzip();
+        Ok(Incoming {
+            bytes: Bytes::Own(Arc::unwrap_or_clone(written.bytes)),
+            bulks: bulks.map_err(|error| damaged_frame(error.to_string()))?.into_iter(),
+            refs,
+            kept,
         })
     }
 }

@@ -47,7 +47,7 @@ pub enum RemoteError {
         there: Vec<usize>,
     },
     /// A time limit passed.
-    #[error("process {worker} gave no answer within {limit:?}")]
+    #[error("process {worker} gave nothing within {limit:?}")]
     TimedOut {
         /// The id of the process.
         worker: usize,

@@ -14,7 +14,7 @@ use super::blob::{Blob, BlobWriter, Incoming};
 use super::calls::Ended;
 use super::error::{OrRaise, RemoteError};
 use super::function::{AnyValue, hold};
-use super::handles::{Handle, Known};
+use super::handles::{Handle, Known, Lent};
 use super::jobs::not_written;
 use super::message::{Answer, Ask};
 use super::node::node;
@@ -251,7 +251,12 @@ impl<T: Portable> RemoteFuture<T> {
         });
         if first {
             let id = self.handle.id;
-            node().ask(id.owner, Ask::Future { id, value: false }, Blob::default(), told(&self.handle));
+            node().ask(
+                id.owner,
+                Ask::Future { id, value: false },
+                Blob::default(),
+                told(&self.handle),
+            );
         }
     }
 
@@ -288,12 +293,11 @@ impl<T: Portable> RemoteFuture<T> {
     }
 
     /// Keeps what was fetched; the owner may free it.
-    fn keep(&self, result: Result<Arc<dyn AnyValue>, RemoteError>) -> Result<Arc<dyn AnyValue>, RemoteError> {
-        let known = match &result {
-            Ok(value) => Known::Here(Arc::clone(value)),
-            Err(error) => Known::Failed(error.clone()),
-        };
-        self.handle.become_known(known);
+    fn keep(
+        &self,
+        result: Result<Arc<dyn AnyValue>, RemoteError>,
+    ) -> Result<Arc<dyn AnyValue>, RemoteError> {
+        self.handle.become_known(Known::settled(result.clone()));
         self.handle.let_go();
         result
     }
@@ -350,9 +354,10 @@ impl<T: Portable + Clone> StdFuture for RemoteFuture<T> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         self.listen();
         self.handle.wake_later(context.waker());
-        let known = self.handle.future.look(|known| {
-            !matches!(known, Known::Nothing | Known::Coming | Known::Fetching)
-        });
+        let known = self
+            .handle
+            .future
+            .look(|known| !matches!(known, Known::Nothing | Known::Coming | Known::Fetching));
         // A value that is ready elsewhere takes one round trip to come.
         if known { Poll::Ready(self.fetch()) } else { Poll::Pending }
     }
@@ -381,7 +386,12 @@ impl<T> fmt::Debug for RemoteFuture<T> {
 
 impl<T> Serialize for RemoteFuture<T> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        super::handles::send_along(&rehomed(&self.handle), to)
+        // Lent first: what is fetched after that stays with its owner until it has arrived.
+        let lent = Lent::of(&self.handle);
+        match rehomed(&self.handle) {
+            Some(moved) => super::handles::send_along(&moved, to),
+            None => super::handles::send_lent(lent, to),
+        }
     }
 }
 
@@ -393,17 +403,18 @@ impl<'de, T> Deserialize<'de> for RemoteFuture<T> {
 
 /// A handle that others can use: if the value was fetched, its first owner may have freed it, and
 /// this process holds it for them.
-fn rehomed(handle: &Arc<Handle>) -> Arc<Handle> {
-    let fetched = handle.future.look(|known| match known {
-        Known::Here(value) => Some(Arc::clone(value)),
+fn rehomed(handle: &Handle) -> Option<Arc<Handle>> {
+    let settled = handle.future.look(|known| match known {
+        Known::Here(value) => Some(Ok(Arc::clone(value))),
+        Known::Failed(error) => Some(Err(error.clone())),
         _ => None,
     });
-    let Some(value) = fetched else { return Arc::clone(handle) };
-    Arc::clone(handle.moved.get_or_init(|| {
+    let settled = settled?;
+    let moved = handle.moved.get_or_init(|| {
         let node = node();
         let id = node.new_id(node.id);
-        let settled = Future::Settled(Ok(Arc::clone(&value)));
-        node.store.put(id, node.id, Thing::Future(settled));
-        node.handles.new_handle(id, Known::Here(value))
-    }))
+        node.store.put(id, node.id, Thing::Future(Future::Settled(settled.clone())));
+        node.handles.new_handle(id, Known::settled(settled))
+    });
+    Some(Arc::clone(moved))
 }

@@ -2,7 +2,6 @@
 //! value is fetched once and what is dropped is told once.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Waker;
 
@@ -17,13 +16,50 @@ use crate::threads::Monitor;
 /// A handle. Dropping the last copy tells the owner.
 pub(crate) struct Handle {
     pub(crate) id: RefId,
-    /// How often the owner counts this process as a holder.
-    owed: AtomicU32,
+    debt: Mutex<Debt>,
     pub(crate) future: Monitor<Known>,
     /// To be woken when something becomes known.
     wakers: Mutex<Vec<Waker>>,
     /// What stands for it on other processes, once its value was fetched.
     pub(crate) moved: OnceLock<Arc<Handle>>,
+}
+
+/// What this process owes the owner.
+struct Debt {
+    /// How often the owner counts this process as a holder.
+    owed: u32,
+    /// How many values on their way hold the handle. While some do, the owner is told nothing: those
+    /// who get such a value must be counted first.
+    lent: u32,
+    /// Nothing is wanted from the owner any more.
+    done: bool,
+}
+
+impl Debt {
+    /// What to tell the owner now.
+    fn due(&mut self) -> u32 {
+        if self.done && self.lent == 0 { std::mem::take(&mut self.owed) } else { 0 }
+    }
+}
+
+/// A handle inside a value that is on its way or waits to be read.
+pub(crate) struct Lent(Arc<Handle>);
+
+impl Lent {
+    pub(crate) fn of(handle: &Arc<Handle>) -> Lent {
+        handle.debt().lent += 1;
+        Lent(Arc::clone(handle))
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let mut debt = self.0.debt();
+        debt.lent -= 1;
+        let due = debt.due();
+        drop(debt);
+        self.0.pay(due);
+    }
 }
 
 /// What this process knows of a future.
@@ -45,11 +81,20 @@ pub(crate) enum Known {
     Failed(RemoteError),
 }
 
+impl Known {
+    pub(crate) fn settled(settled: Result<Arc<dyn AnyValue>, RemoteError>) -> Known {
+        match settled {
+            Ok(value) => Known::Here(value),
+            Err(error) => Known::Failed(error),
+        }
+    }
+}
+
 impl Handle {
     fn new(id: RefId, future: Known) -> Arc<Handle> {
         Arc::new(Handle {
             id,
-            owed: AtomicU32::new(1),
+            debt: Mutex::new(Debt { owed: 1, lent: 0, done: false }),
             future: Monitor::new(future),
             wakers: Mutex::default(),
             moved: OnceLock::new(),
@@ -81,9 +126,20 @@ impl Handle {
 
     /// Tells the owner that the value will not be wanted from it any more.
     pub(crate) fn let_go(&self) {
-        let owed = self.owed.swap(0, Ordering::SeqCst);
-        if owed > 0 {
-            super::node::node().release(self.id, owed);
+        let mut debt = self.debt();
+        debt.done = true;
+        let due = debt.due();
+        drop(debt);
+        self.pay(due);
+    }
+
+    fn debt(&self) -> MutexGuard<'_, Debt> {
+        self.debt.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn pay(&self, due: u32) {
+        if due > 0 {
+            super::node::node().release(self.id, due);
         }
     }
 }
@@ -129,7 +185,7 @@ impl Handles {
         let mut state = self.lock();
         let adopt = |id: &RefId| {
             if let Some(handle) = state.handles.get(id).and_then(Weak::upgrade) {
-                handle.owed.fetch_add(1, Ordering::SeqCst);
+                handle.debt().owed += 1;
                 return handle;
             }
             let handle = Handle::new(*id, Known::Nothing);
@@ -176,8 +232,8 @@ impl Handles {
     /// The owner of these is gone: futures that had no value here never get one.
     pub(crate) fn lose(&self, owner: u32, error: &RemoteError) {
         let state = self.lock();
-        let lost = state.handles.values().filter_map(Weak::upgrade);
-        let lost: Vec<Arc<Handle>> = lost.filter(|handle| handle.id.owner == owner).collect();
+        let its = state.handles.iter().filter(|(id, _)| id.owner == owner);
+        let lost: Vec<Arc<Handle>> = its.filter_map(|(_, handle)| handle.upgrade()).collect();
         drop(state);
         for handle in lost {
             let had_value =
@@ -195,8 +251,14 @@ impl Handles {
 
 /// Writes a handle into the call that is being made.
 pub(crate) fn send_along<S: Serializer>(handle: &Arc<Handle>, to: S) -> Result<S::Ok, S::Error> {
-    super::blob::carry::<S::Error>(Arc::clone(handle) as KeepAlive, handle.id)?;
-    handle.id.serialize(to)
+    send_lent(Lent::of(handle), to)
+}
+
+/// As [`send_along`], of a handle that was lent for it.
+pub(crate) fn send_lent<S: Serializer>(lent: Lent, to: S) -> Result<S::Ok, S::Error> {
+    let id = lent.0.id;
+    super::blob::carry::<S::Error>(Arc::new(lent) as KeepAlive, id)?;
+    id.serialize(to)
 }
 
 /// Reads a handle that came with a call.

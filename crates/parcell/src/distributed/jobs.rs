@@ -4,8 +4,8 @@
 use std::any::Any;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
 use super::blob::{Blob, BlobReader, BlobWriter, Incoming, RefId};
 use super::error::{RemoteError, RemotePanic};
@@ -25,8 +25,8 @@ type Caller = (u32, u64);
 
 #[derive(Default)]
 struct State {
-    /// Begun or waiting for a thread.
-    running: HashMap<Caller, Instant>,
+    /// Begun or waiting for a thread, and whether the caller has given it up.
+    running: HashMap<Caller, Arc<AtomicBool>>,
     /// All that runs was asked to stop, and has not yet.
     interrupted: bool,
     /// What came after that. It begins when the others have stopped.
@@ -54,7 +54,14 @@ impl Jobs {
         let caller = (from, call.number);
         let is_cell = matches!(call.work, Work::Cell { .. });
         let run: Job = Box::new(move || run(from, call, blob));
-        self.start(caller, if is_cell { Box::new(|| super::worker::on_cell_thread(run)) } else { Box::new(|| threads::spawn_job(run)) });
+        self.start(
+            caller,
+            if is_cell {
+                Box::new(|| super::worker::on_cell_thread(run))
+            } else {
+                Box::new(|| threads::spawn_job(run))
+            },
+        );
     }
 
     /// Starts a job, at once or when those have ended that were told to stop.
@@ -64,7 +71,7 @@ impl Jobs {
             state.held.push((caller, start));
             return;
         }
-        state.running.insert(caller, Instant::now());
+        state.running.insert(caller, Arc::default());
         drop(state);
         start();
     }
@@ -100,17 +107,30 @@ impl Jobs {
         self.lock().waits.remove(&caller);
     }
 
-    /// A caller gives up a wait.
+    /// Whether the caller of a call that runs has given it up.
+    fn given_up(&self, caller: Caller) -> Arc<AtomicBool> {
+        self.lock().running.get(&caller).cloned().unwrap_or_default()
+    }
+
+    /// A caller gives up a wait, or what a batch has not begun.
     pub(crate) fn cancel(&self, from: u32, number: u64) {
-        let mailbox = self.lock().waits.remove(&(from, number));
-        if let Some(mailbox) = mailbox {
-            mailbox.cancel((from, number));
+        let mut state = self.lock();
+        if let Some(given_up) = state.running.get(&(from, number)) {
+            given_up.store(true, Ordering::Relaxed);
+        }
+        let mailbox = state.waits.remove(&(from, number));
+        drop(state);
+        if mailbox.is_some_and(|mailbox| mailbox.cancel((from, number)).is_some()) {
+            // Every question is answered once, so that the asker knows when it is over.
+            node().reply(from, number, Ok(Answer::NotInTime), Blob::default());
         }
     }
 
     /// A caller is gone: what it wanted and has not begun is not run.
     pub(crate) fn forget(&self, process: u32) {
-        self.lock().held.retain(|((from, _), _)| *from != process);
+        let mut state = self.lock();
+        state.held.retain(|((from, _), _)| *from != process);
+        state.waits.retain(|(from, _), _| *from != process);
     }
 
     /// Keeps a function for calls to come.
@@ -157,7 +177,8 @@ fn run(from: u32, call: Call, mut blob: Incoming) {
         }
         Work::Batch { function, items } => {
             let kept = kept(node, function)?;
-            batch(&*kept, &mut blob.reader(), items).map(Product::Encoded)
+            let given_up = node.jobs.given_up((from, number));
+            batch(&*kept, &mut blob.reader(), items, &given_up).map(Product::Encoded)
         }
         Work::Cell { module, symbol } => super::cells::run_here(&module, &symbol),
     });
@@ -180,10 +201,7 @@ pub(crate) enum Product {
     Cell(Box<parcell_link::Outcome>),
 }
 
-fn kept(
-    node: &Node,
-    id: RefId,
-) -> Result<Arc<dyn super::function::Callable>, RemoteError> {
+fn kept(node: &Node, id: RefId) -> Result<Arc<dyn super::function::Callable>, RemoteError> {
     let function = node.store.function(id);
     let freed = RemoteError::Freed { worker: node.id as usize };
     function.ok_or(freed)?.callable()
@@ -221,10 +239,14 @@ fn batch(
     function: &dyn super::function::Callable,
     arguments: &mut BlobReader<'_>,
     items: u32,
+    given_up: &AtomicBool,
 ) -> Result<Blob, RemoteError> {
     let mut results = BlobWriter::default();
     let mut last = clock::now();
     for _ in 0..items {
+        if given_up.load(Ordering::Relaxed) {
+            return Err(RemoteError::Interrupted { worker: super::node::me() as usize });
+        }
         let one = attempt(|| function.call(arguments).map_err(not_read));
         let now = clock::now();
         let took = now - last;

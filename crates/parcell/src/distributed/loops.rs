@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use super::capture::{Captures, KEEPS_VALUES, Tags, conjure};
+use super::capture::{Captures, NOT_CAPTURED, Tags, conjure};
 use super::deal::{self, Deal, Hand, Source};
 use super::error::{CompositeError, OrRaise, raise_all};
 use super::function::{Made, Trampoline};
+use super::pool::WorkerPool;
 use super::portable::Portable;
 use super::portions::{self, Loopable, Portion, Size, Whole};
 use super::remote::Remote;
@@ -93,6 +94,7 @@ pub struct Chunk<P>(P);
 pub struct Options {
     schedule: Option<Schedule>,
     chunk: Option<usize>,
+    pool: Option<Vec<u32>>,
 }
 
 impl Options {
@@ -113,20 +115,33 @@ impl Options {
         Options { chunk: Some(n), ..self }
     }
 
+    /// `pool = …`
+    pub fn pool(self, pool: &WorkerPool) -> Options {
+        Options { pool: Some(pool.live()), ..self }
+    }
+
+    /// Those that run the loop.
+    #[track_caller]
     fn workers(&self) -> Vec<u32> {
-        deal::workers()
+        match &self.pool {
+            Some(workers) => {
+                assert!(!workers.is_empty(), "no active worker in the pool");
+                workers.clone()
+            }
+            None => deal::workers(),
+        }
     }
 }
 
 /// Runs a portion on the threads of the worker.
 #[inline]
-pub fn run_chunk<P: Portion, R>(chunk: Chunk<P>, body: impl Fn(P::Item) -> R + Sync) {
+fn run_chunk<P: Portion, R>(chunk: Chunk<P>, body: impl Fn(P::Item) -> R + Sync) {
     par_for_space(chunk.0.into_space()).for_each(|item| drop(body(item)));
 }
 
 /// Combines the results of a portion, in order.
 #[inline]
-pub fn fold_chunk<P: Portion, R: Send>(
+fn fold_chunk<P: Portion, R: Send>(
     chunk: Chunk<P>,
     body: impl Fn(P::Item) -> R + Sync,
     op: impl Fn(R, R) -> R + Sync,
@@ -134,19 +149,36 @@ pub fn fold_chunk<P: Portion, R: Send>(
     par_for_space(chunk.0.into_space()).map_reduce_nonempty(body, op)
 }
 
-fn remote<H, V, F, G, P, R>(captures: Captures<H>) -> Remote<(Chunk<P>,), R>
+fn each<H, V, F, G, P, R>(captures: Captures<H>) -> Remote<(Chunk<P>,), ()>
 where
     H: Tags<Values = V>,
     F: Fn(V) -> G + Stateless,
-    G: Fn(Chunk<P>) -> R + Send + Sync + 'static,
+    G: Fn(P::Item) -> R + Send + Sync + 'static,
+    P: Portion,
+{
+    const { assert!(size_of::<F>() == 0, "{}", NOT_CAPTURED) };
+    let trampoline: Trampoline = |captures| {
+        let body = conjure::<F>()(H::read(captures)?);
+        let run = move |chunk: Chunk<P>| run_chunk(chunk, &body);
+        Ok(Arc::new(Made::<_, (Chunk<P>,), ()>::new(run)))
+    };
+    Remote::new(prepared(trampoline, captures))
+}
+
+fn folded<H, V, F, G, O, P, R>(captures: Captures<H>) -> Remote<(Chunk<P>,), Option<R>>
+where
+    H: Tags<Values = V>,
+    F: Fn(V) -> (G, O) + Stateless,
+    G: Fn(P::Item) -> R + Send + Sync + 'static,
+    O: Fn(R, R) -> R + Send + Sync + 'static,
     P: Portion,
     R: Portable,
 {
-    const { assert!(size_of::<F>() == 0, "{}", KEEPS_VALUES) };
+    const { assert!(size_of::<F>() == 0, "{}", NOT_CAPTURED) };
     let trampoline: Trampoline = |captures| {
-        let values = H::read(captures)?;
-        let function = conjure::<F>()(values);
-        Ok(Arc::new(Made::<G, (Chunk<P>,), R>::new(function)))
+        let (body, op) = conjure::<F>()(H::read(captures)?);
+        let fold = move |chunk: Chunk<P>| fold_chunk(chunk, &body, &op);
+        Ok(Arc::new(Made::<_, (Chunk<P>,), Option<R>>::new(fold)))
     };
     Remote::new(prepared(trampoline, captures))
 }
@@ -179,7 +211,7 @@ fn source<W: Whole>(mut whole: W, options: &Options, workers: &[u32]) -> Source 
 
 /// `distributed!(for …)`
 #[track_caller]
-pub fn distribute<I, H, V, F, G>(
+pub fn distribute<I, H, V, F, G, R>(
     items: I,
     options: Options,
     captures: Captures<H>,
@@ -189,9 +221,9 @@ where
     I: Loopable,
     H: Tags<Values = V>,
     F: Fn(V) -> G + Stateless,
-    G: Fn(Chunk<I::Portion>) + Send + Sync + 'static,
+    G: Fn(I::Item) -> R + Send + Sync + 'static,
 {
-    let function = remote::<H, V, F, G, I::Portion, ()>(captures);
+    let function = each::<H, V, F, G, I::Portion, R>(captures);
     let workers = options.workers();
     let source = source(items.whole(), &options, &workers);
     let shared = Arc::clone(function.shared());
@@ -211,7 +243,7 @@ impl Drop for StopOnDrop {
 
 /// `distributed!(operator, for …)`
 #[track_caller]
-pub fn distribute_reduce<I, H, V, F, G, R>(
+pub fn distribute_reduce<I, H, V, F, G, O, R>(
     items: I,
     options: Options,
     init: Option<R>,
@@ -223,14 +255,15 @@ where
     I: Loopable,
     R: Portable,
     H: Tags<Values = V>,
-    F: Fn(V) -> G + Stateless,
-    G: Fn(Chunk<I::Portion>) -> Option<R> + Send + Sync + 'static,
+    F: Fn(V) -> (G, O) + Stateless,
+    G: Fn(I::Item) -> R + Send + Sync + 'static,
+    O: Fn(R, R) -> R + Send + Sync + 'static,
 {
     let mut whole = items.whole();
     if whole.left() == 0 {
         return init.unwrap_or_else(|| empty());
     }
-    let function = remote::<H, V, F, G, I::Portion, Option<R>>(captures);
+    let function = folded::<H, V, F, G, O, I::Portion, R>(captures);
     let workers = options.workers();
     if workers == [super::node::me()] {
         let result = function.call((Chunk(whole.cut(usize::MAX)),));

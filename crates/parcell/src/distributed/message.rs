@@ -134,6 +134,14 @@ pub(crate) enum ChannelOperation {
     PutBack,
 }
 
+impl ChannelOperation {
+    /// Whether the answer may come later than at once.
+    pub(crate) fn may_wait(self) -> bool {
+        use ChannelOperation::{Fetch, Put, Take, Wait};
+        matches!(self, Put | Take | Fetch | Wait)
+    }
+}
+
 /// What comes back, beside a blob.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Answer {

@@ -15,6 +15,7 @@ mod calls;
 #[doc(hidden)]
 pub mod capture;
 pub(crate) mod cells;
+mod channel_waits;
 mod clock;
 pub(crate) mod commands;
 mod deal;
@@ -28,6 +29,7 @@ mod jobs;
 mod keeper;
 mod kept;
 mod launch;
+mod local;
 mod loops;
 mod macros;
 mod mailbox;
@@ -38,6 +40,7 @@ mod objects;
 pub(crate) mod output;
 mod peers;
 mod pmap;
+mod pool;
 mod portable;
 #[doc(hidden)]
 pub mod portions;
@@ -46,6 +49,7 @@ mod questions;
 #[doc(hidden)]
 pub mod refusal;
 mod remote;
+mod remote_channel;
 #[doc(hidden)]
 pub mod rt;
 mod store;
@@ -57,27 +61,31 @@ mod value;
 mod waiting;
 mod watch;
 pub(crate) mod worker;
+mod worker_local;
 
 pub use backoff::ExponentialBackOff;
 pub use error::{CompositeError, RemoteError, RemotePanic};
 pub use future::RemoteFuture;
 pub use launch::LaunchError;
 pub use loops::Distributed;
-pub use pmap::{Inputs, ItemTime, Mapped, Pmap, PmapResults, pmap};
-pub use portions::Loopable;
+pub use message::Census;
 #[doc(hidden)]
 pub use parcell_macros as macros_of;
-pub use message::Census;
+pub use pmap::{Inputs, ItemTime, Mapped, Pmap, pmap};
+pub use pool::WorkerPool;
 pub use portable::Portable;
+pub use portions::Loopable;
 pub use procs::{
     AddProcs, Workers, addprocs, census, init, interrupt, myid, nprocs, nworkers, procs, rmprocs,
-    try_rmprocs, workers,
+    try_addprocs, try_rmprocs, workers,
 };
 pub use remote::{
     Remote, RemoteFunction, remote_do, remotecall, remotecall_fetch, remotecall_wait,
     try_remotecall_fetch,
 };
+pub use remote_channel::{RemoteChannel, RemoteValues};
 pub use target::Target;
+pub use worker_local::{LocalInit, WorkerLocal};
 
 /// What this process holds at the moment.
 fn census_here(node: &node::Node) -> Census {

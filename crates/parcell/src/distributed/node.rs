@@ -5,12 +5,12 @@
 //! take long, or runs a user's code, goes on to [`jobs`](super::jobs); the rest is done there.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use super::blob::{Blob, Incoming, KeepAlive, RefId};
 use super::calls::{Calls, Done, Ended};
 use super::error::RemoteError;
-use super::handles::Handles;
+use super::handles::{Handles, Lent};
 use super::jobs::Jobs;
 use super::message::{Answer, Ask, Call, Hello, Message};
 use super::peers::Peers;
@@ -48,7 +48,8 @@ pub(crate) fn exists() -> Option<&'static Node> {
 
 /// Makes this process a worker.
 pub(crate) fn become_worker(id: u32, key: Key) -> &'static Node {
-    NODE.set(Node::new(id, key)).unwrap_or_else(|_| unreachable!("a process becomes a worker once"));
+    NODE.set(Node::new(id, key))
+        .unwrap_or_else(|_| unreachable!("a process becomes a worker once"));
     node()
 }
 
@@ -126,7 +127,7 @@ impl Node {
     /// Takes over the handles that came with a blob.
     fn adopt(&self, blob: &mut Incoming) {
         let adopted = self.handles.adopt(blob.refs());
-        blob.keep(adopted.into_iter().map(|handle| handle as KeepAlive).collect());
+        blob.keep(adopted.iter().map(|handle| Arc::new(Lent::of(handle)) as KeepAlive).collect());
     }
 
     /// A message has come.
@@ -171,7 +172,13 @@ impl Node {
     }
 
     /// Answers a call or question.
-    pub(crate) fn reply(&self, to: u32, number: u64, result: Result<Answer, RemoteError>, blob: Blob) {
+    pub(crate) fn reply(
+        &self,
+        to: u32,
+        number: u64,
+        result: Result<Answer, RemoteError>,
+        blob: Blob,
+    ) {
         self.tell(to, Message::Ended { number, result, began: 0, took: 0 }, blob);
     }
 

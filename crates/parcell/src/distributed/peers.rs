@@ -179,6 +179,10 @@ impl Peers {
         self.lock().contains_key(&id)
     }
 
+    pub(crate) fn is_alive(&self, id: u32) -> bool {
+        self.lock().get(&id).is_some_and(Peer::is_usable)
+    }
+
     pub(crate) fn is_connected(&self, id: u32) -> bool {
         self.lock().get(&id).is_some_and(|peer| peer.connection.is_some())
     }

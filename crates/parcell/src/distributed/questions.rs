@@ -18,7 +18,8 @@ pub(crate) fn answer(node: &Node, from: u32, number: u64, what: Ask, blob: Incom
     let nothing = Blob::default;
     match what {
         Ask::Future { id, value } => {
-            let waiter = Box::new(move |settled: &Settled| tell_future(from, number, settled, value));
+            let waiter =
+                Box::new(move |settled: &Settled| tell_future(from, number, settled, value));
             node.store.when_settled(id, from, waiter);
         }
         Ask::IsReady { id } => {
@@ -88,6 +89,10 @@ fn operate(
     let (from, number) = key;
     let now = |answer| node().reply(from, number, Ok(answer), Blob::default());
     let later = Box::new(move |delivery| tell_delivery(key, delivery));
+    if operation.may_wait() {
+        // Before it begins: it may end at once, and then is to be forgotten.
+        node().jobs.may_be_cancelled(key, mailbox);
+    }
     match operation {
         ChannelOperation::Put => mailbox.put(key, Item::sent(blob), later),
         ChannelOperation::Take => mailbox.get(key, Wish::Take, later),
@@ -108,18 +113,20 @@ fn operate(
 }
 
 /// Ends a wait when its time is over, and says so.
-pub(crate) fn limit(mailbox: &Arc<Mailbox>, key: (u32, u64), wait: Wait) {
+fn limit(mailbox: &Arc<Mailbox>, key: (u32, u64), wait: Wait) {
     let over = move |mailbox: &Mailbox| {
         if mailbox.cancel(key).is_some() {
+            node().jobs.cannot_be_cancelled(key);
             node().reply(key.0, key.1, Ok(Answer::NotInTime), Blob::default());
         }
     };
     match wait {
-        Wait::Forever => node().jobs.may_be_cancelled(key, mailbox),
+        Wait::Forever => {}
         Wait::For(0) => over(mailbox),
         Wait::For(milliseconds) => {
             let mailbox = Arc::downgrade(mailbox);
-            let at = Instant::now() + Duration::from_millis(milliseconds);
+            let at = Instant::now().checked_add(Duration::from_millis(milliseconds));
+            let Some(at) = at else { return };
             keeper::at(at, Box::new(move || _ = mailbox.upgrade().map(|mailbox| over(&mailbox))));
         }
     }

@@ -13,7 +13,7 @@ use super::portable::Portable;
 use super::remote::Remote;
 pub use super::everywhere::{everywhere, everywhere_on};
 pub use super::loops::{
-    Chunk, Options, distribute, distribute_reduce, fold_chunk, larger, run_chunk, smaller,
+    Options, distribute, distribute_reduce, larger, smaller,
 };
 pub use super::target::Target;
 pub use crate::threads::Schedule;

@@ -8,14 +8,15 @@
 //! the holder's own, or that of the one who sent it the handle and whose `Hold` is still on its
 //! way. A process that dies holds nothing any more, and what is still told of it is ignored.
 
-use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::blob::RefId;
 use super::error::RemoteError;
 use super::function::AnyValue;
+use super::handles::Handle;
 use super::kept::KeptFunction;
+use super::local::Local;
 use super::mailbox::Mailbox;
 use super::message::Census;
 
@@ -31,7 +32,10 @@ pub(crate) enum Thing {
     Future(Future),
     Function(Arc<KeptFunction>),
     Channel(Arc<Mailbox>),
-    Local(Arc<dyn Any + Send + Sync>),
+    /// The value of a `WorkerLocal`.
+    Local(Arc<Local>),
+    /// What holds all values of a `WorkerLocal`.
+    Group(Vec<Arc<Handle>>),
 }
 
 pub(crate) enum Future {
@@ -132,6 +136,17 @@ impl Store {
         drop((earlier, dropped));
     }
 
+    /// Puts something in the place that was held for it; drops it if nobody holds that any more.
+    pub(crate) fn fill(&self, id: RefId, thing: Thing) {
+        let mut things = self.lock();
+        let unused = match things.entries.get_mut(&id) {
+            Some(entry) => std::mem::replace(&mut entry.thing, thing),
+            None => thing,
+        };
+        drop(things);
+        drop(unused);
+    }
+
     /// Changes how often a process holds something.
     pub(crate) fn count(&self, id: RefId, holder: u32, change: i64) {
         let dropped = self.lock().count(id, holder, change);
@@ -190,7 +205,7 @@ impl Store {
         }
     }
 
-    pub(crate) fn local(&self, id: RefId) -> Option<Arc<dyn Any + Send + Sync>> {
+    pub(crate) fn local(&self, id: RefId) -> Option<Arc<Local>> {
         match &self.lock().entries.get(&id)?.thing {
             Thing::Local(local) => Some(Arc::clone(local)),
             _ => None,
@@ -237,6 +252,8 @@ impl Store {
                 Thing::Function(_) => census.functions += 1,
                 Thing::Channel(_) => census.channels += 1,
                 Thing::Local(_) => census.locals += 1,
+                // Counted by the handles that it has.
+                Thing::Group(_) => {}
             }
         }
         census

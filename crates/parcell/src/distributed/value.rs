@@ -43,11 +43,14 @@ impl Item {
     /// The value itself. Costs a copy if others hold it, too.
     pub(crate) fn into_value<T: Portable>(self) -> Result<T, RemoteError> {
         match self {
-            Item::Own(value) => match open::<T>(&value) {
-                Some(same) => unwrap_or_copy(same, value),
-                None => copy(&value),
+            Item::Own(value) => match Arc::clone(&value).as_any().downcast::<T>() {
+                Ok(same) => {
+                    drop(value);
+                    Arc::try_unwrap(same).or_else(|shared| copy(&share(shared)))
+                }
+                Err(_) => copy(&value),
             },
-            Item::Sent(blob) => read_again(&blob),
+            Item::Sent(blob) => read(blob.into_incoming().map_err(not_read)?),
         }
     }
 }
@@ -67,26 +70,15 @@ impl AnyValue for Item {
     }
 }
 
-/// The value, if the reader's type is the very one that was put here.
-fn open<T: Portable>(value: &Arc<dyn AnyValue>) -> Option<Arc<T>> {
-    Arc::clone(value).as_any().downcast::<T>().ok()
-}
-
-fn unwrap_or_copy<T: Portable>(same: Arc<T>, value: Arc<dyn AnyValue>) -> Result<T, RemoteError> {
-    drop(value);
-    Arc::try_unwrap(same).or_else(|shared| copy(&(Arc::new(Held(shared)) as Arc<dyn AnyValue>)))
+fn share<T: Portable>(value: Arc<T>) -> Arc<dyn AnyValue> {
+    Arc::new(Held(value))
 }
 
 /// A copy by way of bytes: the type may be the same definition, compiled again for another cell.
 pub(crate) fn copy<T: Portable>(value: &Arc<dyn AnyValue>) -> Result<T, RemoteError> {
     let mut writer = BlobWriter::default();
     Arc::clone(value).encode(&mut writer).map_err(not_written)?;
-    read_again(&writer.finish())
-}
-
-/// Reads a value out of a blob that stays.
-fn read_again<T: Portable>(blob: &Blob) -> Result<T, RemoteError> {
-    read(blob.arrive().map_err(not_read)?)
+    read(writer.finish().into_incoming().map_err(not_read)?)
 }
 
 /// Reads a value that stands alone in a blob.

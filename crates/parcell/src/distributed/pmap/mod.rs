@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::blob::{BlobReader, BlobWriter, DecodeError, EncodeError};
 use super::error::{OrRaise, RemoteError};
+use super::pool::WorkerPool;
 use super::portable::Portable;
 use super::remote::{Remote, RemoteFunction};
 use super::{clock, deal};
@@ -65,6 +66,7 @@ pub fn pmap<'a, A: Portable, R: Portable>(
         ordered: true,
         distributed: true,
         progress: false,
+        pool: None,
         rows: Rows {
             input: items.arguments(),
             rows: VecDeque::new(),
@@ -84,6 +86,7 @@ pub struct Pmap<'a, A, R> {
     ordered: bool,
     distributed: bool,
     progress: bool,
+    pool: Option<WorkerPool>,
     rows: Rows<'a, A, R>,
 }
 
@@ -162,6 +165,12 @@ impl<'a, A: Portable, R: Portable> Pmap<'a, A, R> {
         self
     }
 
+    /// The workers of this pool compute.
+    pub fn pool(mut self, pool: &WorkerPool) -> Self {
+        self.pool = Some(pool.clone());
+        self
+    }
+
     /// Shows a progress bar.
     pub fn progress(mut self) -> Self {
         self.progress = true;
@@ -206,13 +215,13 @@ impl<'a, A: Portable, R: Portable> Pmap<'a, A, R> {
     }
 
     fn start(mut self) -> Going<'a, A, R> {
-        self.settings.workers = match self.distributed {
-            true => deal::workers(),
-            false => vec![super::node::me()],
+        self.settings.workers = match (self.distributed, &self.pool) {
+            (false, _) => vec![super::node::me()],
+            (true, Some(pool)) => pool.live(),
+            (true, None) => deal::workers(),
         };
-        let bar = self.progress.then(|| {
-            ProgressBar::new(self.rows.left().map(|left| left as u64))
-        });
+        let left = self.rows.left().map(|left| left as u64);
+        let bar = self.progress.then(|| ProgressBar::new(left));
         Going {
             run: Run::new(Arc::clone(self.function.shared()), self.settings, self.place),
             rows: self.rows,

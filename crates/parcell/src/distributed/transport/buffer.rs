@@ -49,7 +49,7 @@ pub(crate) struct Bulk {
     start: *const u8,
     len: usize,
     align: usize,
-    _owner: Arc<dyn Any + Send + Sync>,
+    owner: Arc<dyn Any + Send + Sync>,
 }
 
 // SAFETY: a bulk only reads, and what it reads is `Plain`, owned by a `Send + Sync` owner that
@@ -71,7 +71,7 @@ impl Bulk {
     pub(crate) fn of_buffer(buffer: Arc<Buffer>) -> Bulk {
         let (start, len, align) = (buffer.start.as_ptr(), buffer.filled, buffer.align);
         // The owner keeps `len` initialised bytes, and a shared buffer cannot be filled further.
-        Bulk { start, len, align, _owner: buffer }
+        Bulk { start, len, align, owner: buffer }
     }
 
     /// `count` elements that start at `start`, in memory that `owner` keeps.
@@ -84,12 +84,7 @@ impl Bulk {
         start: *const P,
         count: usize,
     ) -> Bulk {
-        Bulk {
-            start: start.cast(),
-            len: count * size_of::<P>(),
-            align: align_of::<P>(),
-            _owner: owner,
-        }
+        Bulk { start: start.cast(), len: count * size_of::<P>(), align: align_of::<P>(), owner }
     }
 
     /// The bytes, in this machine's byte order.
@@ -97,6 +92,21 @@ impl Bulk {
         // SAFETY: `within` promised `len` initialised bytes for the life of the owner, and the
         // elements have no padding.
         unsafe { std::slice::from_raw_parts(self.start, self.len) }
+    }
+
+    /// The memory for a reader on this process: the buffer in which it arrived if nobody else has
+    /// it, otherwise a copy.
+    pub(crate) fn into_buffer(self) -> Result<Buffer, NoMemory> {
+        let (len, align) = (self.len, self.align);
+        match self.owner.downcast::<Buffer>().map(Arc::try_unwrap) {
+            Ok(Ok(buffer)) => Ok(buffer),
+            Ok(Err(shared)) => Bulk::of_buffer(shared).copied(),
+            Err(owner) => Bulk { start: self.start, len, align, owner }.copied(),
+        }
+    }
+
+    fn copied(&self) -> Result<Buffer, NoMemory> {
+        Buffer::copy_of(self.bytes(), self.align)
     }
 
     /// Bytes.

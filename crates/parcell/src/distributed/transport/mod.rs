@@ -13,4 +13,4 @@ mod rates;
 
 pub(crate) use buffer::{Buffer, Bulk, Misfit, NoMemory, Plain, bytes_of};
 pub(crate) use connection::{Connection, Envelope, Receive};
-pub(crate) use handshake::{HandshakeError, Key, accept, dial};
+pub(crate) use handshake::{Key, accept, dial};
