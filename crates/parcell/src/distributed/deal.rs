@@ -71,32 +71,30 @@ impl Deal {
         let state = Monitor::new(state);
         let deal = Arc::new(Deal { function, workers, keep_values, place, state });
         for _ in 0..DEPTH {
-            (0..deal.workers.len()).for_each(|seat| deal.go_on(seat, |_| ()));
+            (0..deal.workers.len()).for_each(|seat| deal.go_on(seat, None));
         }
         deal.close(|state| state.open -= 1);
         deal
     }
 
-    /// Changes the state and sends a worker its next portion, if there is one.
-    fn go_on(self: &Arc<Self>, seat: usize, change: impl FnOnce(&mut State)) {
+    /// Notes how a portion ended, and sends the worker its next one, if there is one.
+    fn go_on(self: &Arc<Self>, seat: usize, ended: Option<(usize, Ended)>) {
+        let to = self.workers[seat];
         let hand = self.close(|state| {
-            change(state);
+            if let Some((number, ended)) = ended {
+                state.open -= 1;
+                match result_of(to, ended) {
+                    Ok(value) => self.keep(state, number, value),
+                    Err(error) => state.fail(number, error),
+                }
+            }
             let hand = if state.stopped { None } else { (state.source)(seat) };
             state.open += usize::from(hand.is_some());
             hand
         });
         let Some(Hand { number, write }) = hand else { return };
-        let to = self.workers[seat];
         let deal = Arc::clone(self);
-        let done = move |ended: Ended| {
-            deal.go_on(seat, |state| {
-                state.open -= 1;
-                match result_of(to, ended) {
-                    Ok(value) => deal.keep(state, number, value),
-                    Err(error) => state.fail(number, error),
-                }
-            });
-        };
+        let done = move |ended: Ended| deal.go_on(seat, Some((number, ended)));
         match self.function.outgoing_with(to, write) {
             Ok(outgoing) => _ = call::fetch_later(to, outgoing, self.place, Box::new(done)),
             Err(error) => self.close(|state| {
