@@ -49,6 +49,11 @@ const REMOTE: [&str; 5] = ["distributed!", "remote!", "spawn_at!", "fetch_from!"
 
 /// Advice for an error in what other processes run.
 fn of_processes(error: &Complaint, text: &str) -> Option<String> {
+    if error.message.contains("`Deserialize` is not general enough") {
+        let advice = "references cannot be sent to another process: use values that own their data, \
+                      `String` in place of `&str`, `Vec` in place of a slice";
+        return Some(advice.to_owned());
+    }
     if !REMOTE.iter().any(|word| text.contains(word)) {
         return None;
     }

@@ -73,7 +73,7 @@ pub(crate) fn of_macro(walk: &mut Walk, node: &mut syn::Macro) {
         "matches" | "assert_matches" | "debug_assert_matches" => of_matches(walk, node),
         "distributed" => of_distributed(walk, node),
         "spawn_at" | "fetch_from" if starts_with_any(&node.tokens) => {
-            pieces(walk, &mut node.tokens.clone().into_iter().skip(1).collect());
+            pieces(walk, &node.tokens.clone().into_iter().skip(1).collect());
         }
         name => of_any(walk, name, &mut node.tokens),
     }

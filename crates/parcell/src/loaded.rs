@@ -9,7 +9,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::c_void;
 use std::io;
-use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use libloading::os::unix::Library;
@@ -64,12 +63,6 @@ pub(crate) fn by_address(address: usize) -> Option<(Arc<Loaded>, usize)> {
     let modules = modules();
     let module = modules.by_number.get(modules.by_base.get(&base)?)?;
     Some((Arc::clone(module), address - base))
-}
-
-/// The module of this file.
-pub(crate) fn by_file(file: &Path) -> Option<Arc<Loaded>> {
-    let modules = modules();
-    modules.by_number.values().find(|m| Path::new(&m.code.file) == file).cloned()
 }
 
 /// The module whose file has this hash. Reads the files of those that were never asked for theirs;
@@ -183,7 +176,6 @@ mod tests {
         assert_eq!(second.base().unwrap() + offset, entry);
         assert!(by_address(record as *const () as usize).is_none(), "the test is no module");
         assert!(by_address(1).is_none());
-        assert!(by_file(Path::new("libm.so.6")).is_some());
     }
 
     #[test]

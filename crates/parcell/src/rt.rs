@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use parcell_link::{Outcome, Panic, RemotePanic};
 
-pub use crate::store::{put, take};
 use crate::distributed::{error, worker};
+pub use crate::store::{put, take};
 use crate::threads::in_task;
 
 /// Says that a `?` in a cell met an error, which is kept for the driver: any error that can be

@@ -70,7 +70,8 @@ pub(crate) fn dial(address: &str, node: &Node, id: u32) -> Result<(OwnedFd, Hell
     let name = address.strip_prefix("abstract:");
     let name = name.ok_or_else(|| format!("`{address}` is no address of a process"))?;
     let address = SocketAddr::from_abstract_name(name).map_err(|e| e.to_string())?;
-    let socket = UnixStream::connect_addr(&address).map_err(|e| format!("it does not listen: {e}"))?;
+    let socket =
+        UnixStream::connect_addr(&address).map_err(|e| format!("it does not listen: {e}"))?;
     let socket = OwnedFd::from(socket);
     prove(&socket, &node.key, Instant::now() + PATIENCE).map_err(|e| e.to_string())?;
     let mut socket = UnixStream::from(socket);

@@ -127,7 +127,7 @@ impl Calls {
             Some(Open { process: pending.process, place, since: pending.since.elapsed() })
         });
         let mut open: Vec<Open> = open.collect();
-        open.sort_by(|a, b| b.since.cmp(&a.since));
+        open.sort_by_key(|open| std::cmp::Reverse(open.since));
         open
     }
 }

@@ -5,12 +5,12 @@ use std::panic::Location;
 use super::call::{self, Outgoing};
 use super::error::{OrRaise, RemoteError, raise_all};
 use super::function::Expression;
+use super::message::Answer;
 use super::node::node;
 use super::portable::Portable;
 use super::procs;
 use super::value;
 use super::waiting::Slot;
-use super::message::Answer;
 
 /// `everywhere!(expression)`
 #[track_caller]
@@ -20,7 +20,10 @@ pub fn everywhere<R: Portable>(expression: Expression<R>) -> Vec<R> {
 
 /// `everywhere!(processes, expression)`
 #[track_caller]
-pub fn everywhere_on<R: Portable>(processes: impl AsRef<[usize]>, expression: Expression<R>) -> Vec<R> {
+pub fn everywhere_on<R: Portable>(
+    processes: impl AsRef<[usize]>,
+    expression: Expression<R>,
+) -> Vec<R> {
     on(processes.as_ref(), expression, Location::caller())
 }
 
@@ -49,7 +52,8 @@ fn on<R: Portable>(processes: &[usize], expression: Expression<R>, place: &Locat
         }
     });
     let results: Vec<Result<R, RemoteError>> = results.collect();
-    let errors: Vec<RemoteError> = results.iter().filter_map(|r| r.as_ref().err().cloned()).collect();
+    let errors: Vec<RemoteError> =
+        results.iter().filter_map(|r| r.as_ref().err().cloned()).collect();
     if !errors.is_empty() {
         raise_all(errors);
     }

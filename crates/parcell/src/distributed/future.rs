@@ -113,9 +113,15 @@ impl<T: Portable> RemoteFuture<T> {
     /// # Errors
     /// [`RemoteError::Refused`] if it has a value already, or [`RemoteError::ProcessExited`].
     pub fn try_put(&self, value: T) -> Result<(), RemoteError> {
+        let id = self.handle.id;
+        let known =
+            self.handle.future.look(|known| matches!(known, Known::Here(_) | Known::Failed(_)));
+        if known {
+            // Its owner may have freed it, and with it the knowledge that it had a value.
+            return Err(super::questions::given_already(id.owner));
+        }
         let mut writer = BlobWriter::default();
         writer.write_owned(Arc::new(value)).map_err(not_written)?;
-        let id = self.handle.id;
         node().ask_and_wait(id.owner, Ask::Fulfil { id }, writer.finish()).result.map(drop)
     }
 
@@ -263,7 +269,7 @@ impl<T: Portable> RemoteFuture<T> {
     /// The value on this process.
     fn bring(&self) -> Result<Arc<dyn AnyValue>, RemoteError> {
         self.listen();
-        let step = self.handle.future.wait(None, |known| Step::of(known));
+        let step = self.handle.future.wait(None, Step::of);
         match step.expect("without a deadline a wait ends with a value") {
             Step::Done(result) => result,
             Step::Read(blob) => self.keep(value::read::<T>(blob).map(hold)),

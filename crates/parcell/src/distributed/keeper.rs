@@ -144,7 +144,8 @@ fn sleep(busy: bool, node: &Node) {
     let mut state = lock();
     let gather = node.handles.has_released().then_some(GATHER);
     let watch = busy.then_some(GLANCE);
-    let timer = state.timers.peek().map(|Reverse(t)| t.at.saturating_duration_since(Instant::now()));
+    let timer =
+        state.timers.peek().map(|Reverse(t)| t.at.saturating_duration_since(Instant::now()));
     if let Some(time) = [gather, watch, timer].into_iter().flatten().min() {
         drop(KEEPER.change.wait_timeout(state, time));
         return;

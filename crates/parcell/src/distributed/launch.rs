@@ -346,7 +346,9 @@ pub(crate) fn remove(ids: &[usize], limit: Option<Duration>) -> Result<(), Launc
 /// Ends a worker's process at once.
 pub(crate) fn kill(id: u32) {
     let pid = STATE.look(|state| state.alive.get(&id).and_then(|started| started.pid));
-    if let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
+    if let Some(pid) =
+        pid.and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
+    {
         // One that has ended meanwhile is as dead as wanted: it is not reaped before it leaves `alive`.
         let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
     }

@@ -39,7 +39,9 @@ struct Gate {
 pub(crate) enum NotUsable {
     #[error("its value here has the type `{0}`")]
     Type(&'static str),
-    #[error("this thread uses its value already: `with_mut` cannot be called inside of `with` or `with_mut`, nor `with` inside of `with_mut`")]
+    #[error(
+        "this thread uses its value already: `with_mut` cannot be called inside of `with` or `with_mut`, nor `with` inside of `with_mut`"
+    )]
     InUse,
 }
 

@@ -87,7 +87,7 @@ impl fmt::Debug for Distributed {
 
 /// A portion of a loop on its way to a worker.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Chunk<P>(P);
+pub(super) struct Chunk<P>(P);
 
 /// How a loop is dealt.
 #[derive(Debug, Clone, Default)]

@@ -29,24 +29,47 @@ pub(crate) enum Message {
         took: u64,
     },
     /// The asker does not want the answer any more.
-    Cancel { number: u64 },
+    Cancel {
+        number: u64,
+    },
     /// Keep a function, whose captures are in the blob, for calls to come.
-    Define { id: RefId, function: FunctionRef },
+    Define {
+        id: RefId,
+        function: FunctionRef,
+    },
     /// `process` will hold a handle, too.
-    Hold { id: RefId, process: u32 },
+    Hold {
+        id: RefId,
+        process: u32,
+    },
     /// The sender dropped handles: so many of each.
-    Release { refs: Vec<(RefId, u32)> },
+    Release {
+        refs: Vec<(RefId, u32)>,
+    },
     /// Stop what runs for the sender's cell.
     Interrupt,
     /// Processes that came (with the address they listen at) and went (with the reason).
-    Peers { came: Vec<(u32, String)>, gone: Vec<(u32, String)> },
+    Peers {
+        came: Vec<(u32, String)>,
+        gone: Vec<(u32, String)>,
+    },
     /// Something to show, by the cell with this number.
-    Output { cell: u64, what: WorkerOutput },
+    Output {
+        cell: u64,
+        what: WorkerOutput,
+    },
     /// To be answered at once with [`Message::Pong`].
-    Ping { number: u64 },
-    Pong { number: u64, state: Load },
+    Ping {
+        number: u64,
+    },
+    Pong {
+        number: u64,
+        state: Load,
+    },
     /// Drop variables that cells left behind.
-    Forget { names: Vec<String> },
+    Forget {
+        names: Vec<String>,
+    },
     /// End.
     Exit,
 }

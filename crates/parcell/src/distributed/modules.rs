@@ -100,7 +100,9 @@ fn base_of(object: &Object) -> Result<usize, RemoteError> {
             let found = objects::named(name).map(|object| object.base);
             found.ok_or_else(|| failed(format!("this process has not loaded `{name}`")))
         }
-        Object::Module(key) => get(key)?.base().ok_or_else(|| failed("the module is not loaded".into())),
+        Object::Module(key) => {
+            get(key)?.base().ok_or_else(|| failed("the module is not loaded".into()))
+        }
     }
 }
 

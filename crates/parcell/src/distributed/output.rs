@@ -185,10 +185,13 @@ fn queue() -> MutexGuard<'static, Queue> {
     QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Outputs that are shown only when all workers have ended.
-static HELD: Mutex<Vec<(u64, Vec<(u32, WorkerOutput)>)>> = Mutex::new(Vec::new());
+/// Outputs by cell, each with its worker.
+type HeldBack = Vec<(u64, Vec<(u32, WorkerOutput)>)>;
 
-fn held() -> MutexGuard<'static, Vec<(u64, Vec<(u32, WorkerOutput)>)>> {
+/// Outputs that are shown only when all workers have ended.
+static HELD: Mutex<HeldBack> = Mutex::new(Vec::new());
+
+fn held() -> MutexGuard<'static, HeldBack> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

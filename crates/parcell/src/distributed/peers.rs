@@ -164,7 +164,10 @@ impl Peers {
     fn unknown(&self, id: u32) -> RemoteError {
         let mut there = self.workers();
         there.insert(0, 1);
-        RemoteError::NoSuchProcess { id: id as usize, there: there.iter().map(|i| *i as usize).collect() }
+        RemoteError::NoSuchProcess {
+            id: id as usize,
+            there: there.iter().map(|i| *i as usize).collect(),
+        }
     }
 
     pub(crate) fn pong(&self, id: u32, _number: u64, load: Load) {
@@ -196,6 +199,12 @@ impl Peers {
         let peers = self.lock();
         let live = peers.iter().filter(|(_, peer)| peer.is_usable());
         live.filter_map(|(id, peer)| Some((*id, peer.address.clone()?))).collect()
+    }
+
+    /// Bytes that were sent to a process and received from it on the connection of this one.
+    pub(crate) fn traffic(&self, id: u32) -> (u64, u64) {
+        let connection = self.open_connection(id);
+        connection.map_or((0, 0), |connection| (connection.sent(), connection.received()))
     }
 
     /// Bytes that wait to be sent to a process.

@@ -279,7 +279,12 @@ pub(crate) enum Size {
 
 impl Size {
     /// The sizes of a schedule in which workers that are free take the next portion.
-    pub(crate) fn of(schedule: Schedule, chunk: Option<usize>, total: usize, threads: usize) -> Size {
+    pub(crate) fn of(
+        schedule: Schedule,
+        chunk: Option<usize>,
+        total: usize,
+        threads: usize,
+    ) -> Size {
         match schedule {
             Schedule::Static | Schedule::Dynamic => {
                 Size::Fixed(chunk.unwrap_or_else(|| total.div_ceil(8 * threads).max(1)))

@@ -273,4 +273,3 @@ pub fn init() {
         worker::run();
     }
 }
-

@@ -28,11 +28,7 @@ pub(crate) fn answer(node: &Node, from: u32, number: u64, what: Ask, blob: Incom
         }
         Ask::Fulfil { id } => {
             let first = node.store.settle(id, Ok(Arc::new(Item::sent(blob))));
-            let again = || RemoteError::Refused {
-                worker: node.id as usize,
-                what: "a future can be given a value only once, and has one".to_owned(),
-            };
-            let answer = if first { Ok(Answer::Done) } else { Err(again()) };
+            let answer = if first { Ok(Answer::Done) } else { Err(given_already(node.id)) };
             node.reply(from, number, answer, nothing());
         }
         Ask::NewChannel { id, capacity } => {
@@ -146,4 +142,10 @@ fn tell_delivery((to, number): (u32, u64), delivery: Delivery) {
         },
     };
     node.reply(to, number, answer, blob);
+}
+
+/// The refusal of a second value.
+pub(crate) fn given_already(owner: u32) -> RemoteError {
+    let what = "a future can be given a value only once, and has one".to_owned();
+    RemoteError::Refused { worker: owner as usize, what }
 }

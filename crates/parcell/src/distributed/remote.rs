@@ -78,7 +78,9 @@ impl<A, R> Remote<A, R> {
 impl Shared {
     fn parts(&self) -> Result<(FunctionRef, super::blob::Blob), RemoteError> {
         match &self.source {
-            Source::Own(Ok(prepared)) => Ok((call::reference(prepared)?, prepared.captures.clone())),
+            Source::Own(Ok(prepared)) => {
+                Ok((call::reference(prepared)?, prepared.captures.clone()))
+            }
             Source::Own(Err(error)) => Err(error.clone()),
             Source::Sent { function, captures } => Ok((function.clone(), captures.clone())),
         }

@@ -362,7 +362,7 @@ impl<T> RemoteChannel<T> {
     #[track_caller]
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.len() > 0
+        !self.is_empty()
     }
 
     /// Whether there is no value to take. Blocks for one round trip.

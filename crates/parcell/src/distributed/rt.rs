@@ -4,20 +4,20 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use super::call::{self, Outgoing};
-use super::capture::{Callable as AnyFunction, Captures, KEEPS_VALUES, NOT_CAPTURED, Tags, conjure};
+use super::capture::{
+    Callable as AnyFunction, Captures, KEEPS_VALUES, NOT_CAPTURED, Tags, conjure,
+};
 use super::error::{OrRaise, RemoteError};
+pub use super::everywhere::{everywhere, everywhere_on};
 use super::function::{Expression, Made, Once, Preparation, Prepared, Trampoline};
 use super::future::RemoteFuture;
+pub use super::loops::{Options, distribute, distribute_reduce, larger, smaller};
 use super::node::node;
 use super::portable::Portable;
 use super::remote::Remote;
-pub use super::everywhere::{everywhere, everywhere_on};
-pub use super::loops::{
-    Options, distribute, distribute_reduce, larger, smaller,
-};
 pub use super::target::Target;
-pub use crate::threads::Schedule;
 use super::value;
+pub use crate::threads::Schedule;
 
 /// Bodies, which keep nothing: all that they use was captured.
 #[diagnostic::on_unimplemented(

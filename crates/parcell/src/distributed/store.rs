@@ -35,7 +35,7 @@ pub(crate) enum Thing {
     /// The value of a `WorkerLocal`.
     Local(Arc<Local>),
     /// What holds all values of a `WorkerLocal`.
-    Group(Vec<Arc<Handle>>),
+    Group(#[expect(dead_code, reason = "held, so that the parts live")] Vec<Arc<Handle>>),
 }
 
 pub(crate) enum Future {
@@ -216,11 +216,11 @@ impl Store {
     pub(crate) fn forget_process(&self, process: u32, why: &str) {
         let mut things = self.lock();
         things.dead.insert(process);
-        let holds = |(id, entry): (&RefId, &Entry)| {
-            entry.holders.contains_key(&process).then_some(*id)
-        };
+        let holds =
+            |(id, entry): (&RefId, &Entry)| entry.holders.contains_key(&process).then_some(*id);
         let held: Vec<RefId> = things.entries.iter().filter_map(holds).collect();
-        let dropped: Vec<_> = held.into_iter().map(|id| things.remove_holder(id, process)).collect();
+        let dropped: Vec<_> =
+            held.into_iter().map(|id| things.remove_holder(id, process)).collect();
         let mut orphans = Vec::new();
         let mut channels = Vec::new();
         for (id, entry) in &mut things.entries {

@@ -16,7 +16,9 @@ const PATIENCE: Duration = Duration::from_millis(200);
 
 /// All processes and how they are.
 pub(crate) fn of_workers() -> Table {
-    let header = ["id", "host", "pid", "threads", "state", "memory", "calls", "cpu time"];
+    let header = [
+        "id", "host", "pid", "threads", "state", "memory", "calls", "cpu time", "sent", "received",
+    ];
     let mut rows = vec![driver()];
     if let Some(node) = node::exists() {
         ask(node);
@@ -36,6 +38,8 @@ fn driver() -> Vec<String> {
         bytes(memory),
         node::exists().map_or(0, |node| node.jobs.count()).to_string(),
         seconds(processor),
+        String::new(),
+        String::new(),
     ]
 }
 
@@ -50,6 +54,7 @@ fn row(node: &Node, id: u32, peer: &Peer) -> Option<Vec<String>> {
         (None, _) if peer.load.calls > 0 => "busy".to_owned(),
         (None, _) => "idle".to_owned(),
     };
+    let (sent, received) = node.peers.traffic(id);
     let gone = peer.gone.is_some();
     let unless_gone = |text: String| if gone { String::new() } else { text };
     Some(vec![
@@ -59,8 +64,10 @@ fn row(node: &Node, id: u32, peer: &Peer) -> Option<Vec<String>> {
         hello.threads.to_string(),
         state,
         unless_gone(bytes(peer.load.memory)),
-        unless_gone(peer.load.calls.max(node.calls.open(id) as u32).to_string()),
+        unless_gone((peer.load.calls as usize).max(node.calls.open(id)).to_string()),
         unless_gone(seconds(peer.load.processor)),
+        unless_gone(bytes(sent)),
+        unless_gone(bytes(received)),
     ])
 }
 

@@ -30,7 +30,11 @@ impl Slot {
     }
 
     /// As [`Slot::wait`], but not longer than until then; `cancel` is called then, too.
-    pub(crate) fn wait_until(&self, deadline: Option<Instant>, cancel: impl FnOnce()) -> Option<Ended> {
+    pub(crate) fn wait_until(
+        &self,
+        deadline: Option<Instant>,
+        cancel: impl FnOnce(),
+    ) -> Option<Ended> {
         let guard = OnEnd(Some(cancel));
         let ended = self.answer.wait(deadline, Option::take);
         if ended.is_some() {
@@ -44,9 +48,8 @@ impl Slot {
 impl Slot {
     /// Waits until then for an answer that does not matter, also if there is an interrupt.
     pub(crate) fn settle(&self, deadline: Instant) {
-        let over = |slot: &mut Option<Ended>| {
-            (slot.is_some() || Instant::now() >= deadline).then_some(())
-        };
+        let over =
+            |slot: &mut Option<Ended>| (slot.is_some() || Instant::now() >= deadline).then_some(());
         self.answer.wait_out(over);
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use parcell_link::{Bundle, Publication};
 
 use super::blob::Blob;
-use super::message::Message;
 use super::calls::Open;
+use super::message::Message;
 use super::node::Node;
 use super::{commands, output};
 use crate::link;
@@ -127,8 +127,9 @@ fn sentence(open: &[Open]) -> String {
         let seconds = longest.as_secs_f64();
         parts.push((longest, format!("{place}: {calls} {noun} on {on} ({seconds:.1} s)")));
     }
-    parts.sort_by(|a, b| b.0.cmp(&a.0));
-    let mut words: Vec<String> = parts.into_iter().take(MOST_PLACES).map(|(_, text)| text).collect();
+    parts.sort_by_key(|(longest, _)| std::cmp::Reverse(*longest));
+    let mut words: Vec<String> =
+        parts.into_iter().take(MOST_PLACES).map(|(_, text)| text).collect();
     if more > 0 {
         words.push(format!("{more} more places"));
     }
@@ -146,7 +147,11 @@ mod tests {
             place: place.to_owned(),
             since: Duration::from_secs(seconds),
         };
-        let all = [open(2, "[cell 3, line 1]", 2), open(3, "[cell 3, line 1]", 5), open(2, "[cell 4, line 2]", 3)];
+        let all = [
+            open(2, "[cell 3, line 1]", 2),
+            open(3, "[cell 3, line 1]", 5),
+            open(2, "[cell 4, line 2]", 3),
+        ];
         assert_eq!(
             sentence(&all),
             "running [cell 3, line 1]: 2 calls on 2, 3 (5.0 s); [cell 4, line 2]: 1 call on 2 (3.0 s)"

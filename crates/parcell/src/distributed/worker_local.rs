@@ -67,8 +67,7 @@ pub trait LocalInit<T> {
 
 impl<T: Send + 'static, F: Fn() -> T + Copy + Send + Sync + 'static> LocalInit<T> for F {
     fn prepare(self, base: RefId) -> Preparation {
-        let trampoline: Trampoline =
-            |captures| Ok(making(captures.read()?, || (conjure::<F>())()));
+        let trampoline: Trampoline = |captures| Ok(making(captures.read()?, || (conjure::<F>())()));
         prepared(trampoline, |to| to.write(&base))
     }
 }
@@ -333,7 +332,8 @@ impl<T> Serialize for WorkerLocal<T> {
 
 impl<'de, T> Deserialize<'de> for WorkerLocal<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<WorkerLocal<T>, D::Error> {
-        let (Travelling(all), base, processes) = <(Travelling, RefId, Vec<u32>)>::deserialize(from)?;
+        let (Travelling(all), base, processes) =
+            <(Travelling, RefId, Vec<u32>)>::deserialize(from)?;
         Ok(WorkerLocal { all, base, processes: processes.into(), value: PhantomData })
     }
 }

@@ -226,7 +226,6 @@ impl<'a, A: Portable, R: Portable> Pmap<'a, A, R> {
             run: Run::new(Arc::clone(self.function.shared()), self.settings, self.place),
             rows: self.rows,
             ordered: self.ordered,
-            shown: 0,
             bar,
         }
     }
@@ -253,7 +252,6 @@ struct Going<'a, A, R> {
     run: Run,
     rows: Rows<'a, A, R>,
     ordered: bool,
-    shown: u64,
     bar: Option<ProgressBar>,
 }
 
@@ -327,13 +325,15 @@ enum Row<A, R> {
     Gone,
 }
 
+type RetryCheck<'a> = Box<dyn FnMut(&RemoteError) -> bool + 'a>;
+
 /// The items that were taken and whose values were not given out.
 struct Rows<'a, A, R> {
     input: Box<dyn Iterator<Item = A> + 'a>,
     rows: VecDeque<Row<A, R>>,
     /// Position of the first row.
     first: usize,
-    retry_check: Option<Box<dyn FnMut(&RemoteError) -> bool + 'a>>,
+    retry_check: Option<RetryCheck<'a>>,
     on_error: Option<Box<dyn FnMut(RemoteError) -> R + 'a>>,
 }
 

@@ -116,15 +116,18 @@ impl Run {
 
     /// Goes on until some items have ended; false if all have. Takes items from the input until
     /// `ahead` were taken in all. Blocks.
-    pub(super) fn step(&mut self, items: &mut dyn Items, ahead: usize) -> Result<bool, RemoteError> {
+    pub(super) fn step(
+        &mut self,
+        items: &mut dyn Items,
+        ahead: usize,
+    ) -> Result<bool, RemoteError> {
         self.fill(items, ahead)?;
         if self.sent.is_empty() && self.retries.is_empty() {
             return Ok(!self.ended.is_empty());
         }
         let due = self.retries.next_due(Instant::now()).map(|time| Instant::now() + time);
-        let arrived = |mail: &mut Vec<(u64, Ended)>| {
-            (!mail.is_empty()).then(|| std::mem::take(mail))
-        };
+        let arrived =
+            |mail: &mut Vec<(u64, Ended)>| (!mail.is_empty()).then(|| std::mem::take(mail));
         for (ticket, ended) in self.mail.wait(due, arrived).unwrap_or_default() {
             self.take_in(items, ticket, ended)?;
         }
@@ -179,7 +182,11 @@ impl Run {
     }
 
     /// Takes the items of a batch from the input.
-    fn write_new(&mut self, items: &mut dyn Items, ahead: usize) -> Option<(Range<usize>, Written)> {
+    fn write_new(
+        &mut self,
+        items: &mut dyn Items,
+        ahead: usize,
+    ) -> Option<(Range<usize>, Written)> {
         let first = self.taken;
         let size = self.pace.batch(items.left(), self.hands());
         let mut writer = BlobWriter::default();
@@ -223,7 +230,12 @@ impl Run {
     }
 
     /// A batch has ended.
-    fn take_in(&mut self, items: &mut dyn Items, ticket: u64, ended: Ended) -> Result<(), RemoteError> {
+    fn take_in(
+        &mut self,
+        items: &mut dyn Items,
+        ticket: u64,
+        ended: Ended,
+    ) -> Result<(), RemoteError> {
         let Some(Sent { worker, items: range, .. }) = self.sent.remove(&ticket) else {
             return Ok(());
         };

@@ -195,11 +195,6 @@ impl Buffer {
         self.len - self.filled
     }
 
-    /// Alignment of the memory.
-    pub(crate) fn align(&self) -> usize {
-        self.align
-    }
-
     /// What has arrived.
     pub(crate) fn bytes(&self) -> &[u8] {
         // SAFETY: the first `filled` bytes are initialised and owned.

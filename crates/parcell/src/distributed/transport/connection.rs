@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+#[cfg(test)]
 use std::time::Instant;
 
 use rustix::io::Errno;
@@ -204,6 +205,7 @@ impl Connection {
 
     /// Waits until the system has taken all that was sent, or until `deadline`; whether it has.
     /// Blocks as long as the peer does not read.
+    #[cfg(test)]
     pub(crate) fn flush(&self, deadline: Instant) -> bool {
         let mut outbox = self.lock();
         while !outbox.is_idle() && !outbox.closed {
@@ -225,11 +227,6 @@ impl Connection {
     /// Bytes received so far, with all headers.
     pub(crate) fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
-    }
-
-    /// The name given to [`Connection::start`].
-    pub(crate) fn name(&self) -> &str {
-        &self.name
     }
 
     fn lock(&self) -> MutexGuard<'_, Outbox> {
