@@ -16,9 +16,9 @@ pub use crate::display::{
     update,
 };
 pub use crate::distributed::{
-    CompositeError, ExponentialBackOff, Remote, RemoteChannel, RemoteError, RemoteFuture,
-    WorkerLocal, WorkerPool, addprocs, interrupt, myid, nprocs, nworkers, pmap, procs, remote_do,
-    remotecall, remotecall_fetch, remotecall_wait, rmprocs, workers,
+    CachingPool, CompositeError, ExponentialBackOff, Remote, RemoteChannel, RemoteError,
+    RemoteFuture, WorkerLocal, WorkerPool, addprocs, interrupt, myid, nprocs, nworkers, pmap,
+    procs, remote_do, remotecall, remotecall_fetch, remotecall_wait, rmprocs, workers,
 };
 pub use crate::interrupt::sleep;
 pub use crate::threads::{

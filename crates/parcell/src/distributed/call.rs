@@ -10,6 +10,8 @@ use super::function::{FunctionRef, Preparation, Prepared};
 use super::handles::{Handle, Known};
 use super::message::{Answer, Call, Want, Work};
 use super::node::{Node, node};
+use super::pool::GiveBack;
+use super::target::Chosen;
 use super::waiting::{Slot, unexpected};
 use super::{future, modules, output};
 
@@ -49,23 +51,35 @@ fn call(node: &Node, outgoing: &Outgoing, want: Want, place: &Location<'_>) -> C
 
 /// Starts a call whose result is kept where it runs. Returns at once. If the process is gone, the
 /// future says so.
-pub(crate) fn start(to: u32, outgoing: Outgoing, place: &Location<'_>) -> Arc<Handle> {
+pub(crate) fn start(to: Chosen, outgoing: Outgoing, place: &Location<'_>) -> Arc<Handle> {
     let node = node();
-    let id = node.new_id(to);
+    let id = node.new_id(to.process);
     let handle = node.handles.new_handle(id, Known::Coming);
     let call = call(node, &outgoing, Want::Kept(id), place);
-    node.call(to, call, outgoing.blob, future::told(&handle));
+    let done = then_give_back(future::told(&handle), to.back);
+    node.call(to.process, call, outgoing.blob, done);
     handle
+}
+
+/// Gives a worker back to its pool when its call has ended, before anybody hears that it has.
+fn then_give_back(done: Done, back: Option<GiveBack>) -> Done {
+    if back.is_none() {
+        return done;
+    }
+    Box::new(move |ended| {
+        drop(back);
+        done(ended);
+    })
 }
 
 /// Runs a call and brings its value. Blocks until it has ended.
 pub(crate) fn fetch(
-    to: u32,
+    Chosen { process: to, back }: Chosen,
     outgoing: Outgoing,
     place: &Location<'_>,
 ) -> Result<Incoming, RemoteError> {
     let slot = Slot::new();
-    fetch_later(to, outgoing, place, slot.filler());
+    fetch_later(to, outgoing, place, then_give_back(slot.filler(), back));
     let ended = slot.wait(|| ());
     match ended.result? {
         Answer::Value => Ok(ended.blob),

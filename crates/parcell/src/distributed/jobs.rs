@@ -39,6 +39,8 @@ struct State {
 #[derive(Default)]
 pub(crate) struct Jobs {
     state: Mutex<State>,
+    /// Changes when a function has come.
+    defined: threads::Monitor<()>,
 }
 
 impl Jobs {
@@ -144,6 +146,7 @@ impl Jobs {
     ) {
         let kept = Arc::new(KeptFunction::new(function, blob));
         node.store.put(id, from, Thing::Function(kept));
+        self.defined.change(|()| ());
     }
 
     pub(crate) fn count(&self) -> usize {
@@ -172,11 +175,11 @@ fn run(from: u32, call: Call, mut blob: Incoming) {
             callable.call(&mut captures).map_err(not_read).map(Product::Value)
         }
         Work::Kept(id) => {
-            let callable = kept(node, id)?;
+            let callable = kept(node, from, id)?;
             callable.call(&mut blob.reader()).map_err(not_read).map(Product::Value)
         }
         Work::Batch { function, items } => {
-            let kept = kept(node, function)?;
+            let kept = kept(node, from, function)?;
             let given_up = node.jobs.given_up((from, number));
             batch(&*kept, &mut blob.reader(), items, &given_up).map(Product::Encoded)
         }
@@ -201,10 +204,22 @@ pub(crate) enum Product {
     Cell(Box<parcell_link::Outcome>),
 }
 
-fn kept(node: &Node, id: RefId) -> Result<Arc<dyn super::function::Callable>, RemoteError> {
-    let function = node.store.function(id);
-    let freed = RemoteError::Freed { worker: node.id as usize };
-    function.ok_or(freed)?.callable()
+/// A function that this process keeps for the caller. The call holds it, so it was not freed; but a
+/// short call may overtake the large captures that were sent before it, and then waits for them.
+fn kept(
+    node: &Node,
+    from: u32,
+    id: RefId,
+) -> Result<Arc<dyn super::function::Callable>, RemoteError> {
+    let here_or_lost = |(): &mut ()| match node.store.function(id) {
+        Some(function) => Some(Ok(function)),
+        None if from == node.id || !node.peers.is_alive(from) => {
+            Some(Err(RemoteError::Freed { worker: node.id as usize }))
+        }
+        None => None,
+    };
+    let function = node.jobs.defined.wait(None, here_or_lost);
+    function.expect("without a deadline a wait ends with a function")?.callable()
 }
 
 /// Runs work, and makes errors of its panics.

@@ -72,7 +72,7 @@ pub use message::Census;
 #[doc(hidden)]
 pub use parcell_macros as macros_of;
 pub use pmap::{Inputs, ItemTime, Mapped, Pmap, pmap};
-pub use pool::WorkerPool;
+pub use pool::{CachingPool, WorkerPool, default_worker_pool};
 pub use portable::Portable;
 pub use portions::Loopable;
 pub use procs::{

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::error::{OrRaise, RemoteError};
 use super::node::{Node, me, node};
@@ -10,41 +10,97 @@ use super::procs;
 use crate::threads::Monitor;
 
 /// Some of the workers, to be taken and given back one at a time, in the order in which they became
-/// free; also a choice of workers for [`pmap`](super::pmap()) and `distributed!`. Copies are the same
-/// pool. Workers that are gone leave it when they would be taken.
+/// free. Calls to a pool take the next free one for as long as they run: `spawn_at!(&pool, …)`,
+/// `remotecall(f, &pool, …)` and the like block until there is one. It is also a choice of workers
+/// for [`pmap`](super::pmap()) and `distributed!`, which use all of them, free or not. Copies are the
+/// same pool. Workers that are gone leave it when they would be taken.
 ///
 /// ```no_run
 /// use parcell::prelude::*;
 ///
 /// let pool = WorkerPool::new(&addprocs(2));
-/// let worker = pool.take();
-/// let answer = fetch_from!(worker, 6 * 7);
-/// pool.put(worker);
+/// let answer = fetch_from!(&pool, 6 * 7);
 /// let squares = pmap(|x: i32| x * x, 0..10).pool(&pool).collect();
 /// assert_eq!((answer, squares[3]), (42, 9));
 /// ```
 ///
 /// # Source
-/// `WorkerPool`, Julia's Distributed. Unlike there, a pool does not travel to other processes. Nor is
-/// a `CachingPool` needed: every worker keeps the functions that were sent to it until their last
-/// handle is dropped.
+/// `WorkerPool`, Julia's Distributed. Unlike there, a pool does not travel to other processes.
 #[derive(Clone)]
 pub struct WorkerPool {
     state: Arc<Monitor<State>>,
+}
+
+/// Julia's name for a pool that keeps functions on its workers: here each of them does, until the
+/// last handle of a function is dropped, so it is the same type.
+///
+/// # Source
+/// `CachingPool`, Julia's Distributed.
+pub type CachingPool = WorkerPool;
+
+/// The pool of all workers of this process, those included that join later; of this process while
+/// there are none. Always the same one.
+///
+/// ```
+/// use parcell::distributed::{default_worker_pool, myid};
+///
+/// assert_eq!(default_worker_pool().workers(), [myid()]);
+/// ```
+///
+/// # Source
+/// `default_worker_pool()`, Julia's Distributed. There workers use that of process 1.
+#[must_use]
+pub fn default_worker_pool() -> WorkerPool {
+    static POOL: OnceLock<WorkerPool> = OnceLock::new();
+    let all = || State { follows: true, ..State::default() };
+    POOL.get_or_init(|| WorkerPool { state: Arc::new(Monitor::new(all())) }).clone()
 }
 
 #[derive(Debug, Default)]
 struct State {
     workers: Vec<u32>,
     free: VecDeque<u32>,
+    /// Whoever becomes a worker is in it.
+    follows: bool,
+}
+
+/// A worker that was taken, for a call; dropping this gives it back.
+#[derive(Debug)]
+pub(crate) struct GiveBack {
+    pool: WorkerPool,
+    pub(crate) worker: u32,
+}
+
+impl Drop for GiveBack {
+    fn drop(&mut self) {
+        self.pool.state.change(|state| state.give_back(self.worker));
+    }
 }
 
 impl State {
-    /// Drops those that are gone.
+    fn add(&mut self, id: u32) {
+        if !self.workers.contains(&id) {
+            self.workers.push(id);
+            self.free.push_back(id);
+        }
+    }
+
+    fn give_back(&mut self, id: u32) {
+        if self.workers.contains(&id) && !self.free.contains(&id) {
+            self.free.push_back(id);
+        }
+    }
+
+    /// Drops those that are gone, and adds those that came.
     fn refresh(&mut self, node: &Node) {
+        if self.follows {
+            let workers = super::deal::workers();
+            self.workers.retain(|id| workers.contains(id));
+            workers.into_iter().for_each(|id| self.add(id));
+        }
         let lives = |id: &u32| *id == node.id || node.peers.is_alive(*id);
         self.workers.retain(lives);
-        self.free.retain(lives);
+        self.free.retain(|id| self.workers.contains(id));
     }
 }
 
@@ -70,12 +126,7 @@ impl WorkerPool {
     #[track_caller]
     pub fn push(&self, id: usize) {
         let id = procs::checked(node(), id).or_raise();
-        self.state.change(|state| {
-            if !state.workers.contains(&id) {
-                state.workers.push(id);
-                state.free.push_back(id);
-            }
-        });
+        self.state.change(|state| state.add(id));
     }
 
     /// Takes the worker that has been free for longest. Blocks until one is free.
@@ -94,6 +145,13 @@ impl WorkerPool {
     /// [`RemoteError::Refused`] if no worker of the pool lives.
     pub fn try_take(&self) -> Result<usize, RemoteError> {
         self.when_free(|state| state.free.pop_front())
+    }
+
+    /// Takes a worker for a call.
+    pub(crate) fn lend(&self) -> Result<GiveBack, RemoteError> {
+        let worker = self.when_free(|state| state.free.pop_front())?;
+        let worker = u32::try_from(worker).expect("ids of processes are short");
+        Ok(GiveBack { pool: self.clone(), worker })
     }
 
     /// Gives a worker back.
@@ -180,6 +238,14 @@ impl WorkerPool {
     }
 }
 
+impl PartialEq for WorkerPool {
+    fn eq(&self, other: &WorkerPool) -> bool {
+        Arc::ptr_eq(&self.state, &other.state)
+    }
+}
+
+impl Eq for WorkerPool {}
+
 impl fmt::Debug for WorkerPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.state.look(|state| {
@@ -191,6 +257,7 @@ impl fmt::Debug for WorkerPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::distributed::remotecall_fetch;
 
     #[test]
     fn workers_are_taken_in_the_order_in_which_they_became_free() {
@@ -203,6 +270,17 @@ mod tests {
         pool.put(here);
         pool.wait();
         assert_eq!(pool.workers(), [here]);
+    }
+
+    #[test]
+    fn a_call_gives_its_worker_back_when_it_has_ended() {
+        let pool = WorkerPool::new(&[me() as usize]);
+        let lent = pool.lend().unwrap();
+        assert!(!pool.is_ready());
+        let sum = || remotecall_fetch(|a: i32, b: i32| a + b, &pool, (1, 2));
+        drop(lent);
+        assert_eq!((sum(), sum()), (3, 3));
+        assert!(pool.is_ready());
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::jobs::{not_read, not_written};
 use super::message::{Message, Work};
 use super::node::{Node, node};
 use super::portable::Portable;
-use super::target::Target;
+use super::target::{Chosen, Target};
 use super::value;
 
 /// A function that can be called on any process: what `remote!` makes. `A` is the tuple of its
@@ -112,12 +112,12 @@ impl Shared {
         Ok(Outgoing { work, blob: writer.finish() })
     }
 
-    /// The id under which a process keeps the function; it is sent there first if need be.
-    pub(crate) fn kept_on(&self, process: u32) -> Result<RefId, RemoteError> {
+    fn kept_on(&self, process: u32) -> Result<RefId, RemoteError> {
         Ok(self.kept_by(process)?.id)
     }
 
-    fn kept_by(&self, process: u32) -> Result<Arc<Handle>, RemoteError> {
+    /// The function where a process keeps it; it is sent there first if need be.
+    pub(crate) fn kept_by(&self, process: u32) -> Result<Arc<Handle>, RemoteError> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(handle) = kept.get(&process) {
             return Ok(Arc::clone(handle));
@@ -255,9 +255,10 @@ fn prepare<A: Portable, R>(
     function: &Remote<A, R>,
     target: Target,
     arguments: &A,
-) -> Result<(u32, Outgoing), RemoteError> {
+) -> Result<(Chosen, Outgoing), RemoteError> {
     let to = target.choose(node)?;
-    Ok((to, function.shared.outgoing(to, arguments)?))
+    let outgoing = function.shared.outgoing(to.process, arguments)?;
+    Ok((to, outgoing))
 }
 
 /// Starts a function on a process and returns at once; `arguments` is a tuple.
@@ -357,6 +358,6 @@ pub fn remote_do<A: Portable, R: Portable>(
 ) {
     let place = Location::caller();
     let prepared = prepare(node(), &function.into_remote(), target.into(), &arguments);
-    let told = prepared.and_then(|(to, outgoing)| call::tell(to, outgoing, place));
+    let told = prepared.and_then(|(to, outgoing)| call::tell(to.process, outgoing, place));
     told.or_raise();
 }

@@ -2,6 +2,7 @@
 
 use super::error::RemoteError;
 use super::node::Node;
+use super::pool::{GiveBack, WorkerPool};
 use super::procs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,13 +13,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 ///
 /// assert_eq!(Target::from(2), Target::Process(2));
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// The process with this id.
     Process(usize),
     /// The worker that has the fewest calls of this process to end; this process if there is no
     /// worker.
     Any,
+    /// The worker of the pool that has been free for longest. A call to a pool blocks until one is
+    /// free, and gives it back when the call has ended.
+    Pool(WorkerPool),
+}
+
+/// The process that was chosen.
+pub(crate) struct Chosen {
+    pub(crate) process: u32,
+    /// Dropped when the call has ended.
+    pub(crate) back: Option<GiveBack>,
+}
+
+impl From<&WorkerPool> for Target {
+    fn from(pool: &WorkerPool) -> Target {
+        Target::Pool(pool.clone())
+    }
+}
+
+impl From<WorkerPool> for Target {
+    fn from(pool: WorkerPool) -> Target {
+        Target::Pool(pool)
+    }
 }
 
 macro_rules! from_integer {
@@ -41,12 +64,17 @@ macro_rules! from_integer {
 from_integer!(i32, i64, isize, u32, u64, usize);
 
 impl Target {
-    /// The process that is meant.
-    pub(crate) fn choose(self, node: &Node) -> Result<u32, RemoteError> {
-        match self {
-            Target::Process(id) => procs::checked(node, id),
-            Target::Any => Ok(least_loaded(node)),
-        }
+    /// The process that is meant. Blocks until a pool has one that is free.
+    pub(crate) fn choose(self, node: &Node) -> Result<Chosen, RemoteError> {
+        let process = match self {
+            Target::Process(id) => procs::checked(node, id)?,
+            Target::Any => least_loaded(node),
+            Target::Pool(pool) => {
+                let back = pool.lend()?;
+                return Ok(Chosen { process: back.worker, back: Some(back) });
+            }
+        };
+        Ok(Chosen { process, back: None })
     }
 }
 

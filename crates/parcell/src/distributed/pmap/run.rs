@@ -220,9 +220,11 @@ impl Run {
         let mail = Arc::clone(&self.mail);
         let done = move |ended: Ended| mail.change(|mail| mail.push((ticket, ended)));
         let count = u32::try_from(items.len()).unwrap_or(u32::MAX);
-        let outgoing = written.map_err(super::super::jobs::not_written).and_then(|writer| {
-            let function = self.function.kept_on(to)?;
-            let work = Work::Batch { function, items: count };
+        let outgoing = written.map_err(super::super::jobs::not_written).and_then(|mut writer| {
+            let handle = self.function.kept_by(to)?;
+            let work = Work::Batch { function: handle.id, items: count };
+            // Whatever becomes of this map, the function is there when the batch is.
+            writer.carry(handle.id, handle);
             Ok(call::Outgoing { work, blob: writer.finish() })
         });
         let number = match outgoing {
@@ -248,7 +250,6 @@ impl Run {
         if let Some(seat) = self.seats.iter_mut().find(|seat| seat.worker == worker) {
             seat.batches -= 1;
         }
-        self.pace.measured(range.len(), ended.took);
         let mut time = ItemTime {
             item: 0,
             worker: worker as usize,
@@ -258,6 +259,7 @@ impl Run {
         let mut blob = ended.blob;
         match ended.result {
             Ok(Answer::Value) => {
+                self.pace.measured(range.len(), ended.took);
                 let mut results = blob.reader();
                 for index in range {
                     time.item = index;
