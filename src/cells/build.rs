@@ -161,7 +161,12 @@ fn write_sources(source: &Path) -> Result<(), Error> {
         result?;
     }
     let manifest: Table = MANIFEST.parse().expect("our own manifest is TOML");
-    let workspace = Table::from_iter([("workspace".to_owned(), manifest["workspace"].clone())]);
+    let mut workspace = manifest["workspace"].clone();
+    if let Some(workspace) = workspace.as_table_mut() {
+        // They name the kernel, which is not here.
+        workspace.remove("default-members");
+    }
+    let workspace = Table::from_iter([("workspace".to_owned(), workspace)]);
     write_if_changed(&source.join("Cargo.toml"), workspace.to_string().as_bytes())?;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The library that the cells of a parcell notebook use: parallel threads, rich displays, timing.
+//! The library that the cells of a parcell notebook use: threads, processes, rich displays, timing.
 //!
 //! Every cell opens with `use parcell::prelude::*`. A plain program can use the library too: rich
 //! displays are then printed as text.
