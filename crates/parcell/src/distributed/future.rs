@@ -50,6 +50,17 @@ impl<T> RemoteFuture<T> {
         RemoteFuture { handle, value: PhantomData }
     }
 
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Whether the call is known to have ended. Never asks.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.handle
+            .future
+            .look(|known| !matches!(known, Known::Nothing | Known::Coming | Known::Fetching))
+    }
+
     /// The id of the process that computes or holds the value.
     #[must_use]
     pub fn worker(&self) -> usize {
@@ -145,7 +156,6 @@ impl<T: Portable> RemoteFuture<T> {
     /// # Source
     /// `fetch(::Future)`, Julia's Distributed.
     #[track_caller]
-    #[must_use]
     pub fn fetch(&self) -> T
     where
         T: Clone,
@@ -174,7 +184,6 @@ impl<T: Portable> RemoteFuture<T> {
     /// # Panics
     /// As [`RemoteFuture::fetch`].
     #[track_caller]
-    #[must_use]
     pub fn join(self) -> T {
         self.try_join().or_raise()
     }
@@ -247,7 +256,7 @@ impl<T: Portable> RemoteFuture<T> {
     }
 
     /// Has the owner tell when there is a value, unless that is on its way.
-    fn listen(&self) {
+    pub(crate) fn listen(&self) {
         let first = self.handle.future.change(|known| {
             let first = matches!(known, Known::Nothing);
             if first {
@@ -360,12 +369,8 @@ impl<T: Portable + Clone> StdFuture for RemoteFuture<T> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         self.listen();
         self.handle.wake_later(context.waker());
-        let known = self
-            .handle
-            .future
-            .look(|known| !matches!(known, Known::Nothing | Known::Coming | Known::Fetching));
         // A value that is ready elsewhere takes one round trip to come.
-        if known { Poll::Ready(self.fetch()) } else { Poll::Pending }
+        if self.has_ended() { Poll::Ready(self.fetch()) } else { Poll::Pending }
     }
 }
 

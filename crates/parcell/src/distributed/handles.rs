@@ -120,6 +120,11 @@ impl Handle {
         }
     }
 
+    /// Undoes [`Handle::wake_later`].
+    pub(crate) fn wake_no_more(&self, waker: &Waker) {
+        self.wakers().retain(|other| !other.will_wake(waker));
+    }
+
     fn wakers(&self) -> MutexGuard<'_, Vec<Waker>> {
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }

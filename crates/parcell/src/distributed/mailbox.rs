@@ -183,3 +183,7 @@ impl State {
         self.items.front().unwrap_or_else(waiting).clone()
     }
 }
+
+#[cfg(test)]
+#[path = "mailbox_tests.rs"]
+mod tests;

@@ -52,6 +52,7 @@ mod remote;
 mod remote_channel;
 #[doc(hidden)]
 pub mod rt;
+mod several;
 mod store;
 mod table;
 mod target;
@@ -84,6 +85,7 @@ pub use remote::{
     try_remotecall_fetch,
 };
 pub use remote_channel::{RemoteChannel, RemoteValues};
+pub use several::{fetch_all, try_fetch_all, try_wait_all, wait_all, wait_any};
 pub use target::Target;
 pub use worker_local::{LocalInit, WorkerLocal};
 

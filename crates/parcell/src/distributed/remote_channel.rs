@@ -181,7 +181,6 @@ impl<T: Portable> RemoteChannel<T> {
     /// # Source
     /// `take!(::RemoteChannel)`, Julia's Distributed.
     #[track_caller]
-    #[must_use]
     pub fn take(&self) -> T {
         self.try_take().or_raise()
     }
@@ -238,7 +237,6 @@ impl<T: Portable> RemoteChannel<T> {
     /// # Source
     /// `fetch(::RemoteChannel)`, Julia's Distributed.
     #[track_caller]
-    #[must_use]
     pub fn fetch(&self) -> T {
         self.try_fetch().or_raise()
     }
@@ -509,5 +507,72 @@ impl<T> Serialize for RemoteChannel<T> {
 impl<'de, T> Deserialize<'de> for RemoteChannel<T> {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<RemoteChannel<T>, D::Error> {
         super::handles::come_along(from).map(RemoteChannel::from_handle)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn waits_that_are_given_up_lose_and_double_nothing() {
+        const VALUES: u64 = 2000;
+        let channel = RemoteChannel::new(2, 1);
+        let take = || {
+            let mut sum = 0;
+            loop {
+                match channel.take_timeout(1e-5) {
+                    Ok(value) => sum += value,
+                    Err(RemoteError::TimedOut { .. }) => {}
+                    Err(_) => return sum,
+                }
+            }
+        };
+        let sum: u64 = thread::scope(|scope| {
+            let takers: Vec<_> = (0..3).map(|_| scope.spawn(take)).collect();
+            let put = |value| while channel.put_timeout(value, 1e-5).is_err() {};
+            (1..=VALUES).for_each(put);
+            channel.close();
+            takers.into_iter().map(|taker| taker.join().expect("takers do not panic")).sum()
+        });
+        assert_eq!(sum, VALUES * (VALUES + 1) / 2);
+    }
+
+    #[test]
+    fn a_value_goes_through_as_it_is() {
+        let channel = RemoteChannel::new(1, 1);
+        let value = vec![1.0; 3];
+        let address = value.as_ptr();
+        channel.put(value);
+        assert_eq!(channel.fetch(), [1.0; 3], "a copy");
+        let taken = channel.take();
+        assert_eq!(taken.as_ptr(), address, "the very vector");
+    }
+
+    #[test]
+    #[expect(clippy::mutable_key_type, reason = "equality looks at the id alone, which stays")]
+    fn equal_is_what_leads_to_the_same() {
+        let (one, other) = (RemoteChannel::<i32>::new(1, 1), RemoteChannel::<i32>::new(1, 1));
+        assert_eq!((one == one.clone(), one == other), (true, false));
+        let set: std::collections::HashSet<_> = [one.clone(), one, other].into();
+        assert_eq!(set.len(), 2);
+    }
+
+    #[test]
+    fn a_channel_that_was_sent_through_itself_is_the_same() {
+        let channel = RemoteChannel::new(1, 1);
+        let through = RemoteChannel::new(1, 1);
+        through.put(vec![Some(channel.clone())]);
+        let came = through.take().remove(0).expect("one was put");
+        came.put(3);
+        assert_eq!((came == channel, channel.take()), (true, 3));
+    }
+
+    #[test]
+    fn there_is_no_channel_on_a_process_that_is_not_there() {
+        let made = std::panic::catch_unwind(|| RemoteChannel::<i32>::new(1, 77));
+        let error = made.expect_err("there is no process 77");
+        assert!(matches!(error.downcast_ref(), Some(RemoteError::NoSuchProcess { id: 77, .. })));
     }
 }
