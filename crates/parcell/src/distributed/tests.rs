@@ -71,7 +71,8 @@ fn functions_need_no_capture() {
     assert_eq!(fetch_from!(2, first("abc", "d").to_owned()), "a");
     // SAFETY: the function needs none.
     assert_eq!(fetch_from!(2, unsafe { twice(4) }), 8);
-    assert_eq!(fetch_from!(2, Some(1).map(Some)), Some(Some(1)));
+    let one = Some(1);
+    assert_eq!(fetch_from!(2, one.map(Some)), Some(Some(1)));
     // A generic function that is called with a reference to what the expression made itself.
     let count = fetch_from!(2, {
         let own = vec![1.0; 3];
