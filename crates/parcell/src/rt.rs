@@ -163,7 +163,10 @@ fn panicked(payload: &(dyn Any + Send)) -> Outcome {
         let (message, file) = (message.clone(), String::new());
         Panic { message, file, line: 0, column: 0, thread: None, name, remote }
     };
-    Outcome::Panicked(same.map_or_else(unnoticed, |index| panics.swap_remove(index)))
+    let panic = same.map_or_else(unnoticed, |index| panics.swap_remove(index));
+    // The kernel shows the places of remote panics with their lines of source.
+    let message = error::headline(payload).unwrap_or(panic.message);
+    Outcome::Panicked(Panic { message, ..panic })
 }
 
 /// Notes a panic that tells of several at the place of the one that said `first`.
@@ -284,7 +287,7 @@ mod tests {
         let error = crate::distributed::RemoteError::Panicked(Box::new(panic));
         let outcome = guarded(|| std::panic::resume_unwind(Box::new(error)));
         let Outcome::Panicked(panic) = outcome else { panic!("{outcome:?}") };
-        assert_eq!(panic.message, "On worker 2: no such row [cell 2, line 1]");
+        assert_eq!(panic.message, "On worker 2: no such row");
         assert_eq!(panic.name.as_deref(), Some("RemoteError"));
         assert_eq!((panic.remote[0].line, panic.remote[0].backtrace.len()), (1, 1));
     }

@@ -167,11 +167,17 @@ pub struct CompositeError {
 impl fmt::Display for CompositeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(first) = self.errors.first() else { return write!(f, "no failure") };
-        write!(f, "{first}")?;
-        match self.errors.len() - 1 {
-            0 => Ok(()),
-            1 => write!(f, " …and 1 more error"),
-            more => write!(f, " …and {more} more errors"),
+        write!(f, "{first}{}", self.more())
+    }
+}
+
+impl CompositeError {
+    /// How many failures there are beside the first, in words.
+    fn more(&self) -> String {
+        match self.errors.len() {
+            0 | 1 => String::new(),
+            2 => " …and 1 more error".to_owned(),
+            all => format!(" …and {} more errors", all - 1),
         }
     }
 }
@@ -216,10 +222,31 @@ pub(crate) fn raise_all(mut errors: Vec<RemoteError>) -> ! {
     }
 }
 
+/// Has the program's panics say what this file's errors say, instead of `Box<dyn Any>`.
+pub(super) fn tell_in_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let (Some(message), Some(place)) = (message_of(info.payload()), info.location()) else {
+            return before(info);
+        };
+        let thread = std::thread::current();
+        eprintln!("thread '{}' panicked at {place}:\n{message}", thread.name().unwrap_or("?"));
+    }));
+}
+
 /// What a panic's payload says, if it is one of this file's errors.
 pub(crate) fn message_of(payload: &(dyn std::any::Any + Send)) -> Option<String> {
     let one = payload.downcast_ref::<RemoteError>().map(ToString::to_string);
     one.or_else(|| payload.downcast_ref::<CompositeError>().map(ToString::to_string))
+}
+
+/// The same without the places of panics, for a reader who gets those besides.
+pub(crate) fn headline(payload: &(dyn std::any::Any + Send)) -> Option<String> {
+    if let Some(error) = payload.downcast_ref::<RemoteError>() {
+        return Some(error.headline());
+    }
+    let composite = payload.downcast_ref::<CompositeError>()?;
+    composite.errors.first().map(|first| first.headline() + &composite.more())
 }
 
 /// What a cell shows in place of `Panic`, and what failed where, if a panic's payload is one of this
@@ -250,6 +277,15 @@ pub(crate) fn told(
 }
 
 impl RemoteError {
+    fn headline(&self) -> String {
+        match self {
+            RemoteError::Panicked(panic) => {
+                format!("On worker {}: {}", panic.worker, panic.message)
+            }
+            other => other.to_string(),
+        }
+    }
+
     /// The panic behind it, as the kernel shows it.
     fn details(&self) -> Option<parcell_link::RemotePanic> {
         let RemoteError::Panicked(panic) = self else { return None };

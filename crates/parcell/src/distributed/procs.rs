@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use parcell_link::{Pin, WorkerOptions};
 
-use super::error::{OrRaise, RemoteError};
+use super::error::{self, OrRaise, RemoteError};
 use super::launch::{self, LaunchError};
 use super::message::{Answer, Ask, Census, Message};
 use super::node::{self, Node, node};
@@ -262,8 +262,9 @@ pub fn census() -> BTreeMap<usize, Census> {
     all
 }
 
-/// To be called first in the `main` of a program that uses workers. In the program itself it does
-/// nothing; in a worker, which is the same program started again, it does not return.
+/// To be called first in the `main` of a program that uses workers. In the program itself it only
+/// has panics say what failed on which worker; in a worker, which is the same program started again,
+/// it does not return.
 ///
 /// ```
 /// parcell::distributed::init();
@@ -272,4 +273,5 @@ pub fn init() {
     if worker::is_wanted() && node::me() == 1 {
         worker::run();
     }
+    error::tell_in_panics();
 }
