@@ -28,7 +28,7 @@ static CLEAN_UP: LazyLock<Mutex<Vec<String>>> = LazyLock::new(Mutex::default);
 
 /// The driver program: does not return if a kernel started it.
 pub fn run() -> std::process::ExitCode {
-    distributed::init();
+    distributed::become_worker_if_wanted();
     let Err(problem) = start() else { return std::process::ExitCode::SUCCESS };
     eprintln!("parcell-driver: {problem}");
     std::process::ExitCode::from(2)

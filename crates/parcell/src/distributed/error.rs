@@ -224,14 +224,17 @@ pub(crate) fn raise_all(mut errors: Vec<RemoteError>) -> ! {
 
 /// Has the program's panics say what this file's errors say, instead of `Box<dyn Any>`.
 pub(super) fn tell_in_panics() {
-    let before = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let (Some(message), Some(place)) = (message_of(info.payload()), info.location()) else {
-            return before(info);
-        };
-        let thread = std::thread::current();
-        eprintln!("thread '{}' panicked at {place}:\n{message}", thread.name().unwrap_or("?"));
-    }));
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let (Some(message), Some(place)) = (message_of(info.payload()), info.location()) else {
+                return before(info);
+            };
+            let thread = std::thread::current();
+            eprintln!("thread '{}' panicked at {place}:\n{message}", thread.name().unwrap_or("?"));
+        }));
+    });
 }
 
 /// What a panic's payload says, if it is one of this file's errors.

@@ -76,6 +76,7 @@ pub use pmap::{Inputs, ItemTime, Mapped, Pmap, pmap};
 pub use pool::{CachingPool, WorkerPool, default_worker_pool};
 pub use portable::Portable;
 pub use portions::Loopable;
+pub(crate) use procs::become_worker_if_wanted;
 pub use procs::{
     AddProcs, Workers, addprocs, census, init, interrupt, myid, nprocs, nworkers, procs, rmprocs,
     try_addprocs, try_rmprocs, workers,

@@ -197,7 +197,7 @@ pub fn addprocs(wanted: impl AddProcs) -> Vec<usize> {
 /// # Errors
 /// [`LaunchError`] if some do not come up; those that did are there.
 pub fn try_addprocs(wanted: impl AddProcs) -> Result<Vec<usize>, LaunchError> {
-    init();
+    become_worker_if_wanted();
     let Workers { count, options } = wanted.wanted();
     launch::add(count, &options)
 }
@@ -270,8 +270,13 @@ pub fn census() -> BTreeMap<usize, Census> {
 /// parcell::distributed::init();
 /// ```
 pub fn init() {
+    become_worker_if_wanted();
+    error::tell_in_panics();
+}
+
+/// In a process that was started as a worker, does not return.
+pub(crate) fn become_worker_if_wanted() {
     if worker::is_wanted() && node::me() == 1 {
         worker::run();
     }
-    error::tell_in_panics();
 }
