@@ -148,10 +148,20 @@ impl BlobWriter {
 
     /// Writes a value that the blob may share: the elements of a plain array are not copied.
     pub fn write_owned<T: Portable>(&mut self, value: Arc<T>) -> Result<(), EncodeError> {
-        if self.write_shared(Arc::clone(&value) as KeepAlive, type_name::<T>()) {
+        let kept = Arc::clone(&value) as KeepAlive;
+        self.write_kept(kept, type_name::<T>(), &|serializer| value.serialize(serializer))
+    }
+
+    fn write_kept(
+        &mut self,
+        value: KeepAlive,
+        kind: &str,
+        serialize: &dyn Fn(&mut Serializer) -> postcard::Result<()>,
+    ) -> Result<(), EncodeError> {
+        if self.write_shared(Arc::clone(&value), kind) {
             return Ok(());
         }
-        self.write(&*value)
+        self.write_any(&*value, kind, serialize)
     }
 
     /// Takes a handle along without writing it anywhere: what it leads to lives as long as the blob.
@@ -474,6 +484,23 @@ impl Incoming {
     }
 }
 
+/// Where a value that is read goes: an `Option<T>`.
+trait Place {
+    fn as_any(&mut self) -> &mut dyn Any;
+    fn deserialize(&mut self, from: &mut Deserializer<'_>) -> postcard::Result<()>;
+}
+
+impl<T: Portable> Place for Option<T> {
+    fn as_any(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn deserialize(&mut self, from: &mut Deserializer<'_>) -> postcard::Result<()> {
+        *self = Some(T::deserialize(from)?);
+        Ok(())
+    }
+}
+
 /// Reads values, one after another, as they were written.
 pub struct BlobReader<'a> {
     rest: &'a [u8],
@@ -490,20 +517,22 @@ struct Found<'a> {
 impl<'a> BlobReader<'a> {
     /// Reads the next value. The elements of a large plain array stay where they arrived.
     pub fn read<T: Portable>(&mut self) -> Result<T, DecodeError> {
-        let kind = type_name::<T>();
-        if let Some(plain) = PlainType::of(TypeId::of::<T>()) {
-            let value = self.read_plain(plain, kind)?;
-            return match value.downcast::<T>() {
-                Ok(value) => Ok(*value),
-                Err(_) => unreachable!("a plain type assembles its own type"),
-            };
+        let mut value: Option<T> = None;
+        self.read_into(TypeId::of::<T>(), type_name::<T>(), &mut value)?;
+        value.ok_or_else(|| damaged(type_name::<T>(), "it was not read"))
+    }
+
+    /// The part of `read` that is the same for all types, compiled once instead of in every cell.
+    fn read_into(
+        &mut self,
+        id: TypeId,
+        kind: &str,
+        place: &mut dyn Place,
+    ) -> Result<(), DecodeError> {
+        match PlainType::of(id) {
+            Some(plain) => self.read_plain(plain, kind, place.as_any()),
+            None => self.read_any(kind, place),
         }
-        let mut value = None;
-        self.read_any(kind, &mut |deserializer| {
-            value = Some(T::deserialize(deserializer)?);
-            Ok(())
-        })?;
-        value.ok_or_else(|| damaged(kind, "it was not read"))
     }
 
     /// Whether all values have been read.
@@ -511,18 +540,14 @@ impl<'a> BlobReader<'a> {
         self.rest.is_empty()
     }
 
-    fn read_any(
-        &mut self,
-        kind: &str,
-        deserialize: &mut dyn FnMut(&mut Deserializer<'_>) -> postcard::Result<()>,
-    ) -> Result<(), DecodeError> {
+    fn read_any(&mut self, kind: &str, place: &mut dyn Place) -> Result<(), DecodeError> {
         let Found { form, payload } = self.next(kind)?;
         if form != POSTCARD {
             return Err(damaged(kind, &format!("its form is {form}")));
         }
         let mut deserializer = Deserializer::from_bytes(payload);
         let refs = self.refs.to_vec();
-        let (result, _) = with(&CARRIED, refs, || deserialize(&mut deserializer));
+        let (result, _) = with(&CARRIED, refs, || place.deserialize(&mut deserializer));
         let left = result.and_then(|()| deserializer.finalize());
         match left {
             Ok([]) => Ok(()),
@@ -531,7 +556,12 @@ impl<'a> BlobReader<'a> {
         }
     }
 
-    fn read_plain(&mut self, plain: &PlainType, kind: &str) -> Result<Box<dyn Any>, DecodeError> {
+    fn read_plain(
+        &mut self,
+        plain: &PlainType,
+        kind: &str,
+        place: &mut dyn Any,
+    ) -> Result<(), DecodeError> {
         let Found { form, payload } = self.next(kind)?;
         let (shape, elements) =
             split_shape(payload).ok_or_else(|| damaged(kind, "its shape is cut off"))?;
@@ -544,9 +574,9 @@ impl<'a> BlobReader<'a> {
             _ => return Err(damaged(kind, &format!("its form is {form}"))),
         };
         let bytes = elements.len();
-        match plain.assemble(&shape, elements) {
-            Ok(Some(array)) => Ok(array),
-            Ok(None) => Err(damaged(kind, &format!("{bytes} bytes do not have shape {shape:?}"))),
+        match plain.assemble(&shape, elements, place) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(damaged(kind, &format!("{bytes} bytes do not have shape {shape:?}"))),
             Err(misfit) => Err(misfits(kind, misfit)),
         }
     }

@@ -86,8 +86,9 @@ impl<P: Plain, D: Dimension + 'static> PlainArray for Array<P, D> {
     }
 }
 
-/// Makes an array of a shape and elements; `None` if these do not fit each other.
-type Assemble = fn(&[usize], Buffer) -> Result<Option<Box<dyn Any>>, Misfit>;
+/// Makes an array of a shape and elements in an `Option` of its type; `false` if these do not fit each
+/// other.
+type Assemble = fn(&[usize], Buffer, &mut dyn Any) -> Result<bool, Misfit>;
 
 /// What is done with a plain array whose type is known only by its [`TypeId`].
 pub(crate) struct PlainType {
@@ -134,13 +135,15 @@ impl PlainType {
         (self.share)(value)
     }
 
-    /// The array with these elements; `None` if the shape does not fit them.
+    /// Puts the array with these elements into an `Option` of its type; `false` if the shape does not
+    /// fit them.
     pub(crate) fn assemble(
         &self,
         shape: &[usize],
         elements: Buffer,
-    ) -> Result<Option<Box<dyn Any>>, Misfit> {
-        (self.assemble)(shape, elements)
+        place: &mut dyn Any,
+    ) -> Result<bool, Misfit> {
+        (self.assemble)(shape, elements, place)
     }
 
     fn new<A: PlainArray>() -> PlainType {
@@ -151,9 +154,12 @@ impl PlainType {
             append: append::<A>,
             copy: copy::<A>,
             share: share::<A>,
-            assemble: |shape, elements| {
+            assemble: |shape, elements, place| {
                 let array = A::assemble(shape, elements.into_vec()?);
-                Ok(array.map(|array| Box::new(array) as Box<dyn Any>))
+                let fits = array.is_some();
+                *place.downcast_mut().expect("the place is for the type that was looked up") =
+                    array;
+                Ok(fits)
             },
         }
     }

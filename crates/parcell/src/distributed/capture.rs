@@ -10,7 +10,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use super::blob::{BlobReader, BlobWriter, DecodeError, EncodeError};
+use super::blob::{Blob, BlobReader, BlobWriter, DecodeError, EncodeError};
 use super::portable::Portable;
 
 /// Stands for a captured variable, of which only the type matters.
@@ -165,41 +165,73 @@ impl<G: Tag, H: Tags> Tags for (G, H) {
 
 /// Captured variables, written. `H` are their [tags](Tags).
 pub struct Captures<H> {
-    written: BlobWriter,
-    /// The first variable that could not be written.
-    failed: Option<(&'static str, EncodeError)>,
+    /// Behind a vtable, so that cells need no code to drop it.
+    written: Box<dyn Writing>,
     tags: PhantomData<fn(H) -> H>,
 }
 
 impl Captures<()> {
     /// No captured variable yet.
     pub fn none() -> Captures<()> {
-        Captures { written: BlobWriter::default(), failed: None, tags: PhantomData }
+        Captures { written: Box::new(WrittenSoFar::default()), tags: PhantomData }
     }
 }
 
 impl<H> Captures<H> {
-    /// What was written, or the name of a variable that could not be.
-    pub(super) fn finish(self) -> Result<super::blob::Blob, (&'static str, EncodeError)> {
-        match self.failed {
-            None => Ok(self.written.finish()),
-            Some(failed) => Err(failed),
-        }
+    /// What was written.
+    pub(super) fn into_writing(self) -> Box<dyn Writing> {
+        self.written
     }
 
     /// Captures one more variable, whose value is written from where it is.
     #[inline]
     pub fn with<G: Tag>(mut self, name: &'static str, _: G, value: &G::Value) -> Captures<(G, H)> {
-        if self.failed.is_none() {
-            self.failed = G::write(value, &mut self.written).err().map(|error| (name, error));
-        }
-        Captures { written: self.written, failed: self.failed, tags: PhantomData }
+        self.written.add(name, &|to| G::write(value, to));
+        Captures { written: self.written, tags: PhantomData }
     }
 }
 
 impl<H> fmt::Debug for Captures<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Captures").field("failed", &self.failed).finish_non_exhaustive()
+        f.debug_struct("Captures").finish_non_exhaustive()
+    }
+}
+
+/// Where captured variables are written.
+pub(super) trait Writing {
+    /// Writes a variable, unless an earlier one could not be written.
+    fn add(
+        &mut self,
+        name: &'static str,
+        write: &dyn Fn(&mut BlobWriter) -> Result<(), EncodeError>,
+    );
+
+    /// What was written, or the name of the first variable that could not be.
+    fn finish(self: Box<Self>) -> Result<Blob, (&'static str, EncodeError)>;
+}
+
+#[derive(Default)]
+struct WrittenSoFar {
+    written: BlobWriter,
+    failed: Option<(&'static str, EncodeError)>,
+}
+
+impl Writing for WrittenSoFar {
+    fn add(
+        &mut self,
+        name: &'static str,
+        write: &dyn Fn(&mut BlobWriter) -> Result<(), EncodeError>,
+    ) {
+        if self.failed.is_none() {
+            self.failed = write(&mut self.written).err().map(|error| (name, error));
+        }
+    }
+
+    fn finish(self: Box<Self>) -> Result<Blob, (&'static str, EncodeError)> {
+        match self.failed {
+            None => Ok(self.written.finish()),
+            Some(failed) => Err(failed),
+        }
     }
 }
 

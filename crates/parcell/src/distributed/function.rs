@@ -73,33 +73,48 @@ pub type Preparation = Result<Prepared, RemoteError>;
 
 /// An expression that was captured: what `spawn_at!` and its kin send.
 pub struct Expression<R> {
-    pub(crate) preparation: Preparation,
+    /// Behind a vtable, so that cells need no code to drop it.
+    preparation: Box<dyn Open>,
     result: PhantomData<fn() -> R>,
 }
 
 impl<R> Expression<R> {
-    pub fn new(preparation: Preparation) -> Expression<R> {
+    pub fn new(preparation: Box<dyn Open>) -> Expression<R> {
         Expression { preparation, result: PhantomData }
     }
-}
 
-/// Runs once, with values that it owns.
-pub struct Once<V, F> {
-    values: Mutex<Option<V>>,
-    body: F,
-}
-
-impl<V, F> Once<V, F> {
-    pub fn new(values: V, body: F) -> Once<V, F> {
-        Once { values: Mutex::new(Some(values)), body }
+    pub(crate) fn into_preparation(self) -> Box<dyn Open> {
+        self.preparation
     }
 }
 
-impl<V: Send, F: Fn(V) -> R + Send + Sync, R: Portable> Callable for Once<V, F> {
+/// A preparation that generic code only passes on.
+pub trait Open: Send {
+    /// The preparation itself.
+    fn open(self: Box<Self>) -> Preparation;
+}
+
+impl Open for Preparation {
+    fn open(self: Box<Self>) -> Preparation {
+        *self
+    }
+}
+
+/// An expression with its captures, which runs once.
+struct Once(Mutex<Option<Run>>);
+
+/// What an expression does.
+pub type Run = Box<dyn FnOnce() -> Arc<dyn AnyValue> + Send>;
+
+/// An expression that will run once.
+pub fn once(run: Run) -> Arc<dyn Callable> {
+    Arc::new(Once(Mutex::new(Some(run))))
+}
+
+impl Callable for Once {
     fn call(&self, _arguments: &mut BlobReader<'_>) -> Result<Arc<dyn AnyValue>, DecodeError> {
-        let values = self.values.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let values = values.expect("an expression is run once");
-        Ok(hold((self.body)(values)))
+        let run = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(run.expect("an expression is run once")())
     }
 }
 

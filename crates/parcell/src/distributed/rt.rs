@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use super::call::{self, Outgoing};
 use super::capture::{
-    Callable as AnyFunction, Captures, KEEPS_VALUES, NOT_CAPTURED, Tags, conjure,
+    Callable as AnyFunction, Captures, KEEPS_VALUES, NOT_CAPTURED, Tags, Writing, conjure,
 };
 use super::error::{OrRaise, RemoteError};
 pub use super::everywhere::{everywhere, everywhere_on};
-use super::function::{Expression, Made, Once, Preparation, Prepared, Trampoline};
+use super::function::{Expression, Made, Open, Preparation, Prepared, Trampoline, hold, once};
 use super::future::RemoteFuture;
 pub use super::loops::{Options, distribute, distribute_reduce, larger, smaller};
 use super::node::node;
 use super::portable::Portable;
 use super::remote::Remote;
 pub use super::target::Target;
-use super::value;
+use super::value::{self, Read};
 pub use crate::threads::Schedule;
 
 /// Bodies, which keep nothing: all that they use was captured.
@@ -32,6 +32,10 @@ pub trait Stateless: Copy {}
 impl<F: Copy> Stateless for F {}
 
 pub(super) fn prepared<H>(trampoline: Trampoline, captures: Captures<H>) -> Preparation {
+    prepare(trampoline, captures.into_writing())
+}
+
+fn prepare(trampoline: Trampoline, captures: Box<dyn Writing>) -> Preparation {
     match captures.finish() {
         Ok(captures) => Ok(Prepared { trampoline, captures }),
         Err((name, error)) => {
@@ -53,9 +57,13 @@ where
     const { assert!(size_of::<F>() == 0, "{}", NOT_CAPTURED) };
     let trampoline: Trampoline = |captures| {
         let values = H::read(captures)?;
-        Ok(Arc::new(Once::new(values, conjure::<F>())))
+        Ok(once(Box::new(move || hold((conjure::<F>())(values)))))
     };
-    Expression::new(prepared(trampoline, captures))
+    Expression::new(open(trampoline, captures.into_writing()))
+}
+
+fn open(trampoline: Trampoline, captures: Box<dyn Writing>) -> Box<dyn Open> {
+    Box::new(prepare(trampoline, captures))
 }
 
 macro_rules! closure {
@@ -110,32 +118,39 @@ pub fn spawn_at<R: Portable>(
     target: impl Into<Target>,
     expression: Expression<R>,
 ) -> RemoteFuture<R> {
-    RemoteFuture::from_handle(spawn(target.into(), expression.preparation, Location::caller()))
+    let target = target.into();
+    RemoteFuture::from_handle(spawn(target, expression.into_preparation(), Location::caller()))
 }
 
 #[track_caller]
 fn spawn(
     target: Target,
-    preparation: Preparation,
+    preparation: Box<dyn Open>,
     place: &Location<'_>,
 ) -> Arc<super::handles::Handle> {
     let to = target.choose(node()).or_raise();
-    let outgoing = Outgoing::new(preparation).or_raise();
+    let outgoing = Outgoing::new(preparation.open()).or_raise();
     call::start(to, outgoing, place)
 }
 
 /// `fetch_from!`
 #[track_caller]
 pub fn fetch_from<R: Portable>(target: impl Into<Target>, expression: Expression<R>) -> R {
-    let blob = fetch(target.into(), expression.preparation, Location::caller());
-    blob.and_then(value::read).or_raise()
+    let target = target.into();
+    let mut value = None;
+    fetch(target, expression.into_preparation(), Location::caller(), &mut |reader| {
+        value = Some(reader.read()?);
+        Ok(())
+    });
+    value.expect("a call that does not fail gives a value")
 }
 
-fn fetch(
-    target: Target,
-    preparation: Preparation,
-    place: &Location<'_>,
-) -> Result<super::blob::Incoming, RemoteError> {
-    let to = target.choose(node())?;
-    call::fetch(to, Outgoing::new(preparation)?, place)
+#[track_caller]
+fn fetch(target: Target, preparation: Box<dyn Open>, place: &Location<'_>, read: Read<'_>) {
+    let try_fetch = || {
+        let to = target.choose(node())?;
+        let blob = call::fetch(to, Outgoing::new(preparation.open())?, place)?;
+        value::read_by(blob, read)
+    };
+    try_fetch().or_raise();
 }

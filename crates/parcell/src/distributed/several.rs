@@ -104,9 +104,9 @@ fn all<T>(results: impl Iterator<Item = Result<T, RemoteError>>) -> Result<Vec<T
 /// use parcell::distributed::{RemoteFuture, wait_any};
 ///
 /// let futures = [RemoteFuture::new(1), RemoteFuture::new(1)];
-/// futures[1].put("first");
+/// futures[1].put(10);
 /// assert_eq!(wait_any(&futures), Some(1));
-/// # futures[0].put("second");
+/// # futures[0].put(20);
 /// ```
 ///
 /// # Source

@@ -4,7 +4,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use super::blob::{Blob, BlobWriter, EncodeError, Incoming};
+use super::blob::{Blob, BlobReader, BlobWriter, DecodeError, EncodeError, Incoming};
 use super::error::RemoteError;
 use super::function::{AnyValue, Held, hold};
 use super::jobs::{not_read, not_written};
@@ -82,6 +82,18 @@ pub(crate) fn copy<T: Portable>(value: &Arc<dyn AnyValue>) -> Result<T, RemoteEr
 }
 
 /// Reads a value that stands alone in a blob.
-pub(crate) fn read<T: Portable>(mut blob: Incoming) -> Result<T, RemoteError> {
-    blob.reader().read().map_err(not_read)
+pub(crate) fn read<T: Portable>(blob: Incoming) -> Result<T, RemoteError> {
+    let mut value = None;
+    read_by(blob, &mut |reader| {
+        value = Some(reader.read()?);
+        Ok(())
+    })?;
+    Ok(value.expect("a reader that does not fail gives a value"))
+}
+
+/// Reads a value, or fails.
+pub(crate) type Read<'a> = &'a mut dyn FnMut(&mut BlobReader<'_>) -> Result<(), DecodeError>;
+
+pub(crate) fn read_by(mut blob: Incoming, read: Read<'_>) -> Result<(), RemoteError> {
+    read(&mut blob.reader()).map_err(not_read)
 }
