@@ -154,6 +154,7 @@ pub(super) fn failure(
     if shown.is_empty() {
         shown = errors.iter().collect();
     }
+    let shown = races::references_told_once(&shown);
     let mut traceback: Vec<String> = Vec::new();
     for error in &shown {
         // Who is told what became of a variable does not want one that is only called alike.
@@ -179,7 +180,7 @@ pub(super) fn failure(
     }
     let first = shown.first();
     let value = first.map_or_else(String::new, |e| e.message.clone());
-    Failure { name: name(first.copied()), value, traceback }
+    Failure { name: name(first), value, traceback }
 }
 
 /// The code of a complaint, which is what `%explain` wants.

@@ -49,9 +49,9 @@ const REMOTE: [&str; 5] = ["distributed!", "remote!", "spawn_at!", "fetch_from!"
 
 /// Advice for an error in what other processes run.
 fn of_processes(error: &Complaint, text: &str) -> Option<String> {
-    if error.message.contains("`Deserialize` is not general enough") {
-        let advice = "references cannot be sent to another process: use values that own their data, \
-                      `String` in place of `&str`, `Vec` in place of a slice";
+    if error.message.ends_with(ONLY_VALUES) {
+        let advice = "give a value that owns its data, `String` in place of `&str` \
+                      (`.to_string()`), `Vec` in place of a slice (`.to_vec()`)";
         return Some(advice.to_owned());
     }
     if !REMOTE.iter().any(|word| text.contains(word)) {
@@ -80,6 +80,29 @@ fn of_processes(error: &Complaint, text: &str) -> Option<String> {
         ),
         _ => None,
     }
+}
+
+const ONLY_VALUES: &str = "is a reference, and only a value can be sent to another process";
+
+/// rustc says of each use of a reference in a call to another process that its `Deserialize` is not
+/// general enough: the first is shown in plain words, the others are left out.
+pub(super) fn references_told_once(errors: &[&Complaint]) -> Vec<Complaint> {
+    let puzzling = |e: &Complaint| e.message.contains("`Deserialize` is not general enough");
+    let mut told = false;
+    let once = errors.iter().filter(|e| !puzzling(e) || !std::mem::replace(&mut told, true));
+    once.map(|&error| if puzzling(error) { in_plain_words(error) } else { error.clone() }).collect()
+}
+
+fn in_plain_words(error: &Complaint) -> Complaint {
+    let note = error.children.first().and_then(|note| note.message.split('`').nth(1));
+    let kind = note.filter(|kind| kind.starts_with('&')).unwrap_or("&_");
+    let mut plain = error.clone();
+    plain.message = format!("`{kind}` {ONLY_VALUES}");
+    plain.children.clear();
+    for span in &mut plain.spans {
+        span.label = Some("refers to memory of one process".to_owned());
+    }
+    plain
 }
 
 /// A closure that many processes call changes a variable that it captured.

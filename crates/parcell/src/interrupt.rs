@@ -68,6 +68,8 @@ pub fn clear() {
 #[must_use]
 #[inline]
 pub fn pending() -> bool {
+    #[cfg(test)]
+    testing::quiet_in_tests();
     PENDING.load(Ordering::Relaxed)
 }
 
@@ -216,15 +218,56 @@ impl<I: DoubleEndedIterator> DoubleEndedIterator for Interruptible<I> {
 
 impl<I: ExactSizeIterator> ExactSizeIterator for Interruptible<I> {}
 
-/// Tests that raise the process-wide flag take this lock, so that they do not stop each other.
+/// Keeps apart the tests that raise the flag of the process and those that it would end.
 #[cfg(test)]
-pub(crate) static FLAG_IN_USE: std::sync::RwLock<()> = std::sync::RwLock::new(());
+pub(crate) mod testing {
+    use std::cell::RefCell;
+    use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+    static RAISED: RwLock<()> = RwLock::new(());
+
+    enum Part {
+        Quiet(
+            #[expect(dead_code, reason = "held until the test's thread ends")]
+            RwLockReadGuard<'static, ()>,
+        ),
+        Alone,
+    }
+
+    thread_local! {
+        static PART: RefCell<Option<Part>> = const { RefCell::new(None) };
+    }
+
+    /// From now until its end no other test interrupts this one. A test whose own thread looks at the
+    /// flag needs not call this.
+    pub(crate) fn quiet() {
+        let known = PART.with_borrow(Option::is_some);
+        if !known {
+            let guard = RAISED.read().unwrap_or_else(PoisonError::into_inner);
+            PART.set(Some(Part::Quiet(guard)));
+        }
+    }
+
+    /// No test that could be interrupted runs until the guard is dropped.
+    pub(crate) fn alone() -> RwLockWriteGuard<'static, ()> {
+        PART.set(None);
+        let guard = RAISED.write().unwrap_or_else(PoisonError::into_inner);
+        PART.set(Some(Part::Alone));
+        guard
+    }
+
+    /// `quiet`, on the thread of a test: those have the test's path as their name.
+    pub(super) fn quiet_in_tests() {
+        if std::thread::current().name().is_some_and(|name| name.contains("::")) {
+            quiet();
+        }
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::PoisonError;
     use std::sync::mpsc::channel;
 
     fn interrupted(work: impl FnOnce()) -> bool {
@@ -234,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_sleep_of_hours_ends_soon_after_an_interrupt() {
-        let _alone = FLAG_IN_USE.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = crate::interrupt::testing::alone();
         let (started, has_started) = channel();
         let sleeper = std::thread::spawn(move || {
             started.send(()).unwrap();
@@ -250,7 +293,7 @@ mod tests {
 
     #[test]
     fn an_iterator_stops_between_items() {
-        let _alone = FLAG_IN_USE.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = crate::interrupt::testing::alone();
         let mut seen = 0;
         let stopped = interrupted(|| {
             for i in interruptible(0..) {
@@ -267,7 +310,7 @@ mod tests {
 
     #[test]
     fn rayon_carries_an_interrupt_to_the_caller() {
-        let _alone = FLAG_IN_USE.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = crate::interrupt::testing::alone();
         raise();
         let stopped = interrupted(|| {
             rayon::join(check, check);

@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn counts_are_right_at_the_end_and_after_a_break() {
-        let _others = interrupt::FLAG_IN_USE.read();
+        crate::interrupt::testing::quiet();
         let mut all = progress(0..10);
         assert_eq!(all.by_ref().count(), 10);
         assert_eq!(all.next(), None);

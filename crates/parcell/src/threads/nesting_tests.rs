@@ -8,7 +8,6 @@ use rayon::prelude::*;
 
 use super::pool::POOLS;
 use super::*;
-use crate::interrupt::FLAG_IN_USE;
 
 const SIZES: [usize; 4] = [1, 2, 3, 8];
 const SCHEDULES: [Schedule; 4] =
@@ -18,7 +17,7 @@ const PARTS: u64 = 12;
 
 /// Runs `test` as a cell would, on member 0 of a pool of `n`.
 fn as_cell<T: Send + 'static>(n: usize, test: impl FnOnce() -> T + Send + 'static) -> T {
-    let _others = FLAG_IN_USE.read().unwrap_or_else(PoisonError::into_inner);
+    crate::interrupt::testing::quiet();
     let _alone = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
     let cell = std::thread::spawn(move || {
         let pool = Pool::attach_current(n).unwrap();

@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn an_interrupt_stays_one_when_the_flag_is_taken_back() {
-        let _alone = interrupt::FLAG_IN_USE.write().unwrap_or_else(PoisonError::into_inner);
+        let _alone = crate::interrupt::testing::alone();
         let failures = Failures::new();
         interrupt::raise();
         let ended = failures.ended();

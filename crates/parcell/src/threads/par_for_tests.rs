@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::pool::{POOLS, Pool};
 use super::{Schedule, par_for, par_for_iter, threadid};
-use crate::interrupt::{self, FLAG_IN_USE, Interrupted};
+use crate::interrupt::{self, Interrupted};
 use crate::rt::message_of;
 
 const SCHEDULES: [Schedule; 4] =
@@ -20,7 +20,7 @@ const SCHEDULES: [Schedule; 4] =
 
 /// Runs `test` in rayon's own pools of 1, 2, 3 and 5 threads.
 fn in_pools(test: impl Fn(usize) + Sync) {
-    let _others = FLAG_IN_USE.read();
+    crate::interrupt::testing::quiet();
     for n in [1, 2, 3, 5] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n).build().unwrap();
         pool.install(|| test(n));
@@ -147,7 +147,7 @@ fn every_kind_of_space_is_looped_over() {
 
 #[test]
 fn static_blocks_belong_to_threads() {
-    let _others = FLAG_IN_USE.read();
+    crate::interrupt::testing::quiet();
     let threads_of = |n: usize, chunk| {
         let threads = Mutex::new(vec![usize::MAX; n]);
         let each = par_for(0..n).schedule(Schedule::Static);
@@ -322,13 +322,13 @@ fn loops_nest_on_the_threads_there_are() {
             assert!(seen.into_inner().unwrap().len() <= threads);
         }
     });
-    let _others = FLAG_IN_USE.read();
+    crate::interrupt::testing::quiet();
     as_cell(3, || SCHEDULES.map(|schedule| assert_eq!(nested(schedule), 2000)));
 }
 
 #[test]
 fn a_background_loop_does_not_wait_for_the_cell() {
-    let _others = FLAG_IN_USE.read();
+    crate::interrupt::testing::quiet();
     for schedule in SCHEDULES {
         let sums = as_cell(2, move || {
             let (send, sums) = channel();
@@ -346,7 +346,7 @@ fn a_background_loop_does_not_wait_for_the_cell() {
 
 #[test]
 fn an_interrupt_ends_a_loop_that_would_never_end() {
-    let _alone = FLAG_IN_USE.write().unwrap_or_else(PoisonError::into_inner);
+    let _alone = crate::interrupt::testing::alone();
     let stopped = |run: &dyn Fn()| {
         let payload = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
         interrupt::clear();
@@ -374,7 +374,7 @@ fn a_loop_in_a_drop_of_an_interrupted_cell_runs_to_its_end() {
             par_for(0..1000).for_each(|_| _ = self.0.fetch_add(1, Relaxed));
         }
     }
-    let _alone = FLAG_IN_USE.write().unwrap_or_else(PoisonError::into_inner);
+    let _alone = crate::interrupt::testing::alone();
     let count = AtomicUsize::new(0);
     interrupt::raise();
     let stopped = catch_unwind(AssertUnwindSafe(|| {

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::pool::POOLS;
 use super::*;
-use crate::interrupt::{self, FLAG_IN_USE, Interrupted};
+use crate::interrupt::{self, Interrupted};
 use crate::rt::message_of;
 
 /// Runs the work as a cell would: on the thread that made the pool.
@@ -27,7 +27,7 @@ fn in_pool<T: Send + 'static>(threads: usize, work: impl FnOnce() -> T + Send + 
 
 /// Runs the work in a pool of one thread, of two, and of four.
 fn in_pools(work: fn()) {
-    let _others = FLAG_IN_USE.read().unwrap_or_else(PoisonError::into_inner);
+    crate::interrupt::testing::quiet();
     for threads in [1, 2, 4] {
         in_pool(threads, work);
     }
@@ -133,7 +133,7 @@ fn a_task_that_waits_for_itself_is_told() {
 #[test]
 fn tasks_that_nobody_fetched_run_at_the_cells_end() {
     let order = Channel::unbounded();
-    let _others = FLAG_IN_USE.read().unwrap_or_else(PoisonError::into_inner);
+    crate::interrupt::testing::quiet();
     in_pool(1, {
         let order = order.clone();
         move || {
@@ -456,7 +456,7 @@ fn many_producers_and_consumers_lose_and_double_nothing() {
 
 #[test]
 fn a_closed_channel_is_drained_and_then_says_so() {
-    let _others = FLAG_IN_USE.read().unwrap_or_else(PoisonError::into_inner);
+    crate::interrupt::testing::quiet();
     let channel = Channel::new(2);
     channel.put(1);
     channel.put(2);
@@ -635,7 +635,7 @@ fn a_task_keeps_its_own_value_while_others_use_its_thread() {
 
 #[test]
 fn tasks_spread_over_the_pool() {
-    let _others = FLAG_IN_USE.read().unwrap_or_else(PoisonError::into_inner);
+    crate::interrupt::testing::quiet();
     in_pool(4, || {
         // Each waits for all, so each needs a thread of its own: three members and the caller.
         let barrier = Arc::new(std::sync::Barrier::new(4));
@@ -655,7 +655,7 @@ fn tasks_spread_over_the_pool() {
 
 #[test]
 fn every_wait_ends_soon_after_an_interrupt() {
-    let _alone = FLAG_IN_USE.write().unwrap_or_else(PoisonError::into_inner);
+    let _alone = crate::interrupt::testing::alone();
     let waits: [fn(); 13] = [
         || Channel::new(1).take(),
         || Channel::new(0).put(1),

@@ -4,18 +4,17 @@
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::interrupt::{self, FLAG_IN_USE, Interrupted};
+use crate::interrupt::{self, Interrupted};
 use crate::prelude::*;
 
 /// Calls the check in each pool with slices of numbers below a bound that is sometimes small.
 fn on_random_slices(check: impl Fn(&[u64]) + Sync) {
-    let _quiet = FLAG_IN_USE.read().unwrap_or_else(PoisonError::into_inner);
+    crate::interrupt::testing::quiet();
     for threads in [1, 2, 5] {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
         let mut rng = StdRng::seed_from_u64(threads as u64);
@@ -60,6 +59,7 @@ fn unique_keeps_first_occurrences_in_order() {
 
 #[test]
 fn equal_hashes_do_not_make_items_equal() {
+    crate::interrupt::testing::quiet();
     #[derive(Clone, Debug, PartialEq, Eq)]
     struct SameHash(u64);
     impl std::hash::Hash for SameHash {
@@ -87,6 +87,7 @@ fn sortedness_is_what_the_standard_library_says() {
 
 #[test]
 fn one_step_down_is_found_wherever_it_is() {
+    crate::interrupt::testing::quiet();
     let mut numbers: Vec<usize> = (0..20_000).collect();
     for at in [0, 1, 4094, 4095, 4096, 8191, 8192, 19_998] {
         numbers.swap(at, at + 1);
@@ -98,6 +99,7 @@ fn one_step_down_is_found_wherever_it_is() {
 
 #[test]
 fn a_step_down_ends_the_search() {
+    crate::interrupt::testing::quiet();
     let looked = AtomicUsize::new(0);
     let numbers: Vec<u32> = (0..10_000_000).rev().collect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
@@ -183,6 +185,7 @@ fn scans_are_running_totals() {
 
 #[test]
 fn scans_go_on_from_stretch_to_stretch_and_clone_what_they_must() {
+    crate::interrupt::testing::quiet();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
     let ones = vec![1_u64; 1_000_003];
     let sums = pool.install(|| ones.par_scan(|a, b| a + b));
@@ -232,7 +235,7 @@ fn par_map_keeps_the_order() {
 
 #[test]
 fn par_map_needs_no_sendable_source_and_no_end() {
-    let _quiet = FLAG_IN_USE.read().unwrap_or_else(PoisonError::into_inner);
+    crate::interrupt::testing::quiet();
     let count = Rc::new(std::cell::Cell::new(0_usize));
     let counter = count.clone();
     let source = std::iter::repeat_with(move || counter.replace(counter.get() + 1));
@@ -245,7 +248,7 @@ fn par_map_needs_no_sendable_source_and_no_end() {
 
 #[test]
 fn par_map_stays_ended() {
-    let _quiet = FLAG_IN_USE.read().unwrap_or_else(PoisonError::into_inner);
+    crate::interrupt::testing::quiet();
     let mut results = (0..5).par_map(|x| x);
     assert_eq!(results.size_hint(), (5, Some(5)));
     assert_eq!(results.by_ref().count(), 5);
@@ -259,7 +262,7 @@ fn par_map_stays_ended() {
 
 #[test]
 fn an_interrupt_ends_each_of_them() {
-    let _alone = FLAG_IN_USE.write().unwrap_or_else(PoisonError::into_inner);
+    let _alone = crate::interrupt::testing::alone();
     let numbers: Vec<u64> = (0..100_000).map(|i| i % 5).collect();
     let interrupted = |work: &dyn Fn()| {
         interrupt::raise();
@@ -278,7 +281,7 @@ fn an_interrupt_ends_each_of_them() {
 
 #[test]
 fn par_map_stops_in_the_middle_of_a_round() {
-    let _alone = FLAG_IN_USE.write().unwrap_or_else(PoisonError::into_inner);
+    let _alone = crate::interrupt::testing::alone();
     let begun = AtomicUsize::new(0);
     let work = |i: u64| {
         if begun.fetch_add(1, Ordering::Relaxed) == 1000 {
