@@ -13,7 +13,7 @@ use parcell::threads::timedwait;
 fn main() {
     init();
     addprocs(2);
-    let checks: [(&str, fn()); 12] = [
+    let checks: [(&str, fn()); 14] = [
         ("futures are freed by fetching, dropping and passing on", futures_are_freed),
         ("a hundred thousand futures leave nothing", many_futures_leave_nothing),
         ("a failed future that is sent on fails there", a_failed_future_is_sent_on),
@@ -25,6 +25,8 @@ fn main() {
         ("large arrays go through a channel", large_arrays_go_through),
         ("local state fails, recurs and panics in order", local_state),
         ("local state of a captured value", local_state_from_a_value),
+        ("a handle to what is gone is passed on", a_handle_to_what_is_gone),
+        ("a map outlives the workers it began with", a_map_outlives_its_workers),
         ("a dead worker fails what waits for it", a_dead_worker),
     ];
     for (name, check) in checks {
@@ -201,6 +203,38 @@ fn local_state_from_a_value() {
     assert_eq!(sum, 25);
     let elsewhere = catch_unwind(AssertUnwindSafe(|| seeded.with(|s| *s))).unwrap_err();
     assert!(matches!(elsewhere.downcast_ref(), Some(RemoteError::Refused { worker: 1, .. })));
+}
+
+fn a_handle_to_what_is_gone() {
+    let gone = addprocs(1);
+    let channel = RemoteChannel::new(1, 2);
+    channel.put(vec![spawn_at!(&gone[0], 5)]);
+    rmprocs(&gone);
+    let told = fetch_from!(3, channel.take()[0].try_fetch());
+    assert!(told.unwrap_err().is_process_exited());
+}
+
+fn a_map_outlives_its_workers() {
+    let first = addprocs(1);
+    let doomed = first[0];
+    let pool = WorkerPool::new(&first);
+    let begun = RemoteChannel::new(9, 1);
+    let function = remote!(|n: i32| {
+        begun.put(myid());
+        if myid() == doomed {
+            sleep(3600);
+        }
+        n * n
+    });
+    thread::scope(|scope| {
+        let mapping = scope.spawn(|| pmap(&function, 0..3).retries(3).pool(&pool).collect());
+        assert_eq!(begun.take(), doomed);
+        let later = addprocs(1);
+        pool.push(later[0]);
+        rmprocs(&first);
+        assert_eq!(mapping.join().expect("the map ends"), [0, 1, 4]);
+        rmprocs(&later);
+    });
 }
 
 fn a_dead_worker() {

@@ -1,6 +1,7 @@
 //! What can go wrong between processes, as values that carry the facts.
 
 use std::fmt;
+use std::sync::Once;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -222,9 +223,10 @@ pub(crate) fn raise_all(mut errors: Vec<RemoteError>) -> ! {
     }
 }
 
-/// Has the program's panics say what this file's errors say, instead of `Box<dyn Any>`.
+/// Has the program's panics say what this file's errors say, instead of `Box<dyn Any>`. Only the first
+/// call does something: whatever the program sets after it stays.
 pub(super) fn tell_in_panics() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
+    static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {

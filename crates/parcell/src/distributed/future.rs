@@ -125,6 +125,8 @@ impl<T: Portable> RemoteFuture<T> {
     /// [`RemoteError::Refused`] if it has a value already, or [`RemoteError::ProcessExited`].
     pub fn try_put(&self, value: T) -> Result<(), RemoteError> {
         let id = self.handle.id;
+        // Held until the answer is there, also if somebody fetches meanwhile.
+        let _held = Lent::of(&self.handle);
         let known =
             self.handle.future.look(|known| matches!(known, Known::Here(_) | Known::Failed(_)));
         if known {

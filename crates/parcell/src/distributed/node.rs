@@ -109,7 +109,12 @@ impl Node {
     pub(crate) fn tell(&self, to: u32, message: Message, blob: Blob) {
         if to == self.id || !blob.refs().is_empty() {
             // Only replies carry handles; a process that asked has a connection.
-            let _ = self.send(to, message, blob);
+            let number =
+                if let Message::Ended { number, .. } = &message { Some(*number) } else { None };
+            if let (Err(error), Some(number)) = (self.send(to, message, blob), number) {
+                // Whoever asked is told something in any case.
+                self.reply(to, number, Err(error), Blob::default());
+            }
         } else if let Some(connection) = self.peers.open_connection(to) {
             connection.send(envelope(&message, &blob));
         }
@@ -121,7 +126,11 @@ impl Node {
             self.store.count(id, process, 1);
             return Ok(());
         }
-        self.send(id.owner, Message::Hold { id, process }, Blob::default())
+        match self.send(id.owner, Message::Hold { id, process }, Blob::default()) {
+            // Who is gone counts nothing any more; whoever gets the handle will be told so.
+            Err(RemoteError::ProcessExited { .. }) => Ok(()),
+            told => told,
+        }
     }
 
     /// Takes over the handles that came with a blob.

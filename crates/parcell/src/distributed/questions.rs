@@ -27,7 +27,7 @@ pub(crate) fn answer(node: &Node, from: u32, number: u64, what: Ask, blob: Incom
             node.reply(from, number, Ok(Answer::Flag(ready)), nothing());
         }
         Ask::Fulfil { id } => {
-            let first = node.store.settle(id, Ok(Arc::new(Item::sent(blob))));
+            let first = node.store.fulfil(id, Ok(Arc::new(Item::sent(blob))));
             let answer = if first { Ok(Answer::Done) } else { Err(given_already(node.id)) };
             node.reply(from, number, answer, nothing());
         }

@@ -155,7 +155,18 @@ impl Store {
 
     /// Gives a future its value, if it is still wanted; false if it had one already.
     pub(crate) fn settle(&self, id: RefId, value: Settled) -> bool {
+        Store::settle_in(self.lock(), id, value)
+    }
+
+    /// As `settle`, for somebody who holds the future. If it has no place here, it was not freed: what
+    /// tells of its holders is still on its way, and what they gave it may overtake that.
+    pub(crate) fn fulfil(&self, id: RefId, value: Settled) -> bool {
         let mut things = self.lock();
+        things.future(id);
+        Store::settle_in(things, id, value)
+    }
+
+    fn settle_in(mut things: MutexGuard<'_, Things>, id: RefId, value: Settled) -> bool {
         let Some(Entry { thing: Thing::Future(future), .. }) = things.entries.get_mut(&id) else {
             // Nobody holds it any more.
             return true;
@@ -257,5 +268,25 @@ impl Store {
             }
         }
         census
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::distributed::function::hold;
+
+    #[test]
+    fn a_value_may_come_before_its_holders_are_told_of() {
+        let store = Store::default();
+        let id = RefId { owner: 1, creator: 2, number: 3 };
+        assert!(store.fulfil(id, Ok(hold(5))), "process 3 was first");
+        store.count(id, 2, 1);
+        store.count(id, 3, 1);
+        assert!(store.settled(id).is_some());
+        assert!(!store.fulfil(id, Ok(hold(6))), "a second value");
+        store.count(id, 3, -1);
+        store.count(id, 2, -1);
+        assert_eq!(store.census(), Census::default());
     }
 }

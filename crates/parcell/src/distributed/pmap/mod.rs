@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::blob::{BlobReader, BlobWriter, DecodeError, EncodeError};
+use super::clock;
 use super::error::{OrRaise, RemoteError};
 use super::pool::WorkerPool;
 use super::portable::Portable;
 use super::remote::{Remote, RemoteFunction};
-use super::{clock, deal};
 use crate::display::ProgressBar;
 use crate::interrupt::Seconds;
-use run::{Items, Run, Settings};
+use run::{Crew, Items, Run, Settings};
 
 pub use inputs::Inputs;
 pub use mapped::{ItemTime, Mapped};
@@ -103,8 +103,9 @@ impl<'a, A: Portable, R: Portable> Pmap<'a, A, R> {
     }
 
     /// Tries an item that fails up to `n` times more, each time on another worker if there is one
-    /// that has not tried it yet; also the items of a worker that died. Unless told, the first
-    /// failure ends the map.
+    /// that has not tried it yet; also the items of a worker that died. If all have died that were
+    /// there when the map began, those go on that came later. Unless told, the first failure ends
+    /// the map.
     ///
     /// ```no_run
     /// use parcell::prelude::*;
@@ -215,10 +216,10 @@ impl<'a, A: Portable, R: Portable> Pmap<'a, A, R> {
     }
 
     fn start(mut self) -> Going<'a, A, R> {
-        self.settings.workers = match (self.distributed, &self.pool) {
-            (false, _) => vec![super::node::me()],
-            (true, Some(pool)) => pool.live(),
-            (true, None) => deal::workers(),
+        self.settings.crew = match (self.distributed, self.pool.take()) {
+            (false, _) => Crew::Here,
+            (true, Some(pool)) => Crew::Pool(pool),
+            (true, None) => Crew::All,
         };
         let left = self.rows.left().map(|left| left as u64);
         let bar = self.progress.then(|| ProgressBar::new(left));

@@ -13,7 +13,8 @@ use super::super::calls::Ended;
 use super::super::error::RemoteError;
 use super::super::jobs::not_read;
 use super::super::message::{Answer, Message, Work};
-use super::super::node::node;
+use super::super::node::{me, node};
+use super::super::pool::WorkerPool;
 use super::super::remote::Shared;
 use super::super::waiting::unexpected;
 use super::super::{call, clock, deal, output};
@@ -46,13 +47,51 @@ pub(super) struct Settings {
     pub(super) retries: usize,
     /// Before each further try; the last one counts for all that follow.
     pub(super) delays: Vec<Duration>,
-    pub(super) workers: Vec<u32>,
+    pub(super) crew: Crew,
+}
+
+/// Who computes.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Crew {
+    /// All workers; this process while there are none.
+    #[default]
+    All,
+    Pool(WorkerPool),
+    /// This process.
+    Here,
+}
+
+impl Crew {
+    fn at_first(&self) -> Vec<u32> {
+        match self {
+            Crew::All => deal::workers(),
+            Crew::Pool(pool) => pool.live(),
+            Crew::Here => vec![me()],
+        }
+    }
+
+    /// Those that have come in place of workers that are gone.
+    fn later(&self) -> Vec<u32> {
+        match self {
+            Crew::All => node().peers.workers(),
+            Crew::Pool(pool) => pool.live(),
+            Crew::Here => Vec::new(),
+        }
+    }
 }
 
 struct Seat {
     worker: u32,
     threads: usize,
     batches: usize,
+}
+
+impl Seat {
+    fn all(workers: &[u32]) -> Vec<Seat> {
+        let seat =
+            |worker: &u32| Seat { worker: *worker, threads: deal::threads_of(*worker), batches: 0 };
+        workers.iter().map(seat).collect()
+    }
 }
 
 struct Sent {
@@ -92,14 +131,10 @@ impl Run {
         settings: Settings,
         place: &'static Location<'static>,
     ) -> Run {
-        let seat = |worker: &u32| {
-            let threads = deal::threads_of(*worker);
-            Seat { worker: *worker, threads, batches: 0 }
-        };
         Run {
             function,
             place,
-            seats: settings.workers.iter().map(seat).collect(),
+            seats: Seat::all(&settings.crew.at_first()),
             pace: Pace::new(settings.batch_size),
             retries: Retries::default(),
             settings,
@@ -157,6 +192,9 @@ impl Run {
         ahead: usize,
         now: Instant,
     ) -> Result<(), RemoteError> {
+        if self.seats.is_empty() {
+            self.seats = Seat::all(&self.settings.crew.later());
+        }
         let live: Vec<u32> = self.seats.iter().map(|seat| seat.worker).collect();
         if live.is_empty() {
             let more = !self.retries.is_empty() || (!self.exhausted && items.left() != Some(0));
@@ -333,7 +371,7 @@ fn read(
 
 fn no_worker() -> RemoteError {
     let what = "there is no active worker".to_owned();
-    RemoteError::Refused { worker: super::super::node::me() as usize, what }
+    RemoteError::Refused { worker: me() as usize, what }
 }
 
 impl Drop for Run {
