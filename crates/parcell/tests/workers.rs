@@ -9,11 +9,12 @@ use parcell::distributed::{Census, census, fetch_all, init, try_wait_all, wait_a
 use parcell::interrupt::{self, Interrupted};
 use parcell::prelude::*;
 use parcell::threads::timedwait;
+use rustix::process::{Pid, Signal, kill_process};
 
 fn main() {
     init();
     addprocs(2);
-    let checks: [(&str, fn()); 14] = [
+    let checks: [(&str, fn()); 15] = [
         ("futures are freed by fetching, dropping and passing on", futures_are_freed),
         ("a hundred thousand futures leave nothing", many_futures_leave_nothing),
         ("a failed future that is sent on fails there", a_failed_future_is_sent_on),
@@ -27,6 +28,7 @@ fn main() {
         ("local state of a captured value", local_state_from_a_value),
         ("a handle to what is gone is passed on", a_handle_to_what_is_gone),
         ("a map outlives the workers it began with", a_map_outlives_its_workers),
+        ("a stopped owner holds nobody up", a_stopped_owner_of_a_handle_holds_nobody_up),
         ("a dead worker fails what waits for it", a_dead_worker),
     ];
     for (name, check) in checks {
@@ -212,6 +214,39 @@ fn a_handle_to_what_is_gone() {
     rmprocs(&gone);
     let told = fetch_from!(3, channel.take()[0].try_fetch());
     assert!(told.unwrap_err().is_process_exited());
+}
+
+fn a_stopped_owner_of_a_handle_holds_nobody_up() {
+    let new = addprocs(2);
+    let (holder, owner) = (new[0], new[1]);
+    let channel = RemoteChannel::new(1, owner);
+    let kept = spawn_at!(holder, channel);
+    kept.wait();
+    let pid = fetch_from!(owner, std::process::id());
+    signal(pid, Signal::STOP);
+    let begun = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let asks = channel.clone();
+        // The holder, which never spoke to the owner, has to tell it who gets a handle.
+        let fetching = scope.spawn(|| {
+            begun.store(1, Ordering::SeqCst);
+            kept.fetch()
+        });
+        assert!(timedwait(|| begun.load(Ordering::SeqCst) == 1, 20));
+        for _ in 0..200 {
+            assert_eq!(fetch_from!(holder, myid()), holder, "answers others meanwhile");
+        }
+        signal(pid, Signal::CONT);
+        fetching.join().expect("the answer comes").put(7);
+        assert_eq!(asks.take(), 7);
+    });
+    drop((kept, channel));
+    rmprocs(&new);
+}
+
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.cast_signed()).expect("a worker has a pid");
+    kill_process(pid, signal).expect("the worker lives");
 }
 
 fn a_map_outlives_its_workers() {

@@ -133,6 +133,9 @@ impl Jobs {
         let mut state = self.lock();
         state.held.retain(|((from, _), _)| *from != process);
         state.waits.retain(|(from, _), _| *from != process);
+        drop(state);
+        // Whoever waits for a function that will not come now sees that.
+        self.defined.change(|()| ());
     }
 
     /// Keeps a function for calls to come.

@@ -107,16 +107,33 @@ impl Node {
     /// As [`Node::send`], for what is not worth an error: to a process that is gone, or was never
     /// spoken to, nothing is sent. Never blocks.
     pub(crate) fn tell(&self, to: u32, message: Message, blob: Blob) {
-        if to == self.id || !blob.refs().is_empty() {
-            // Only replies carry handles; a process that asked has a connection.
-            let number =
-                if let Message::Ended { number, .. } = &message { Some(*number) } else { None };
-            if let (Err(error), Some(number)) = (self.send(to, message, blob), number) {
-                // Whoever asked is told something in any case.
-                self.reply(to, number, Err(error), Blob::default());
+        if to != self.id && blob.refs().is_empty() {
+            if let Some(connection) = self.peers.open_connection(to) {
+                connection.send(envelope(&message, &blob));
             }
-        } else if let Some(connection) = self.peers.open_connection(to) {
-            connection.send(envelope(&message, &blob));
+            return;
+        }
+        let known = |id: u32| id == self.id || self.peers.open_connection(id).is_some();
+        if blob.refs().iter().all(|(id, _)| known(id.owner)) {
+            self.deliver(to, message, blob);
+            return;
+        }
+        // Whoever listens to `to` must not wait until the owner of a handle, which may have been
+        // stopped, takes a connection.
+        let introduce = move || node().deliver(to, message, blob);
+        let thread = std::thread::Builder::new().name("parcell-introduce".to_owned());
+        if let Err(error) = thread.spawn(introduce) {
+            eprintln!("parcell: an answer to process {to} was not sent: no thread for it: {error}");
+        }
+    }
+
+    /// Sends a reply. Whoever asked is told something in any case. Only replies carry handles, and a
+    /// process that asked has a connection.
+    fn deliver(&self, to: u32, message: Message, blob: Blob) {
+        let number =
+            if let Message::Ended { number, .. } = &message { Some(*number) } else { None };
+        if let (Err(error), Some(number)) = (self.send(to, message, blob), number) {
+            self.reply(to, number, Err(error), Blob::default());
         }
     }
 
