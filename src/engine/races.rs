@@ -49,7 +49,7 @@ const REMOTE: [&str; 5] = ["distributed!", "remote!", "spawn_at!", "fetch_from!"
 
 /// Advice for an error in what other processes run.
 fn of_processes(error: &Complaint, text: &str) -> Option<String> {
-    if error.message.ends_with(ONLY_VALUES) {
+    if error.message.ends_with(ONLY_VALUES) && error.children.is_empty() {
         let advice = "give a value that owns its data, `String` in place of `&str` \
                       (`.to_string()`), `Vec` in place of a slice (`.to_vec()`)";
         return Some(advice.to_owned());
