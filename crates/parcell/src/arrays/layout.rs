@@ -92,7 +92,8 @@ impl Layout {
         for (dimension, cuts) in cuts.iter().enumerate() {
             let ascending = cuts.len() > 1 && cuts[0] == 0 && cuts.is_sorted();
             if !ascending {
-                let what = format!("the cuts {cuts:?} of dimension {dimension} do not ascend from 0");
+                let what =
+                    format!("the cuts {cuts:?} of dimension {dimension} do not ascend from 0");
                 return Err(ArrayError::Layout { what });
             }
         }
