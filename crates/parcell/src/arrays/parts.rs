@@ -81,7 +81,10 @@ impl Parts {
         &self,
         piece: usize,
     ) -> Result<Arc<Array<T, D>>, ArrayError> {
-        share_named(self.pieces[piece], || self.closed(), |why| self.not_usable(why))
+        match look_named(self.pieces[piece], Arc::clone) {
+            Some(piece) => piece.map_err(|why| self.not_usable(why)),
+            None => Err(self.closed()),
+        }
     }
 
     /// Changes a piece of this process. Nobody else uses it meanwhile.
@@ -112,16 +115,12 @@ impl Parts {
     }
 }
 
-/// A piece of this process by its name.
-pub(crate) fn share_named<T: Element, D: Rank>(
+/// Looks at a piece of this process by its name; `None` if it is not here any more.
+pub(crate) fn look_named<T: Element, D: Rank, R>(
     id: RefId,
-    closed: impl FnOnce() -> ArrayError,
-    not_usable: impl FnOnce(NotUsable) -> ArrayError,
-) -> Result<Arc<Array<T, D>>, ArrayError> {
-    match group::look(id, |piece: &Piece<T, D>| Arc::clone(&piece.elements)) {
-        Some(piece) => piece.map_err(not_usable),
-        None => Err(closed()),
-    }
+    look: impl FnOnce(&Arc<Array<T, D>>) -> R,
+) -> Option<Result<R, NotUsable>> {
+    group::look(id, |piece: &Piece<T, D>| look(&piece.elements))
 }
 
 /// The elements in row-major order, copied if they lie otherwise.
