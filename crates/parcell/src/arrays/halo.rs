@@ -133,7 +133,7 @@ fn margin(runs: &[Vec<Run>], own: &[Range<usize>], width: usize) -> Vec<Vec<Run>
     for runs in runs {
         let with = |block: &Vec<Run>| {
             let block = block.clone();
-            runs.iter().map(move |run| [&block[..], &[run.clone()]].concat())
+            runs.iter().map(move |run| [&block[..], std::slice::from_ref(run)].concat())
         };
         blocks = blocks.iter().flat_map(with).collect();
     }

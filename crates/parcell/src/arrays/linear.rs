@@ -236,7 +236,13 @@ impl<T: Element, D: Rank> DArray<T, D> {
             let mut position = unravel(job.piece, &job.parts.layout.grid());
             position.reverse();
             let piece = source.share::<T, D>(ravel(&position, &source.layout.grid()))?;
-            job.keep(in_order(piece.view().reversed_axes().to_owned()))?;
+            match piece.shape() {
+                &[rows, columns] => {
+                    let turned = turned(slice(&piece), rows, columns);
+                    job.keep(job.shaped::<T, D>(turned))?;
+                }
+                _ => job.keep(in_order(piece.view().reversed_axes().to_owned()))?,
+            }
             nothing()
         }
         let parts = self.open()?;
@@ -244,6 +250,20 @@ impl<T: Element, D: Rank> DArray<T, D> {
         let layout = parts.layout.transposed();
         Shared::make(layout, &[parts], place, code, &mut |_, to| to.write(parts)).map(DArray::of)
     }
+}
+
+/// The elements of a matrix, column by column.
+fn turned<T: Element>(elements: &[T], rows: usize, columns: usize) -> Vec<T> {
+    parallel::make(elements.len(), |range, slots| {
+        let mut next = range.start;
+        while next < range.end {
+            let (column, first) = (next / rows, next % rows);
+            let last = rows.min(first + range.end - next);
+            // The next column finds these rows' cache lines where this one has left them.
+            slots.extend((first..last).map(|row| elements[row * columns + column].clone()));
+            next += last - first;
+        }
+    })
 }
 
 impl<T: Element + LinalgScalar> DArray<T, Ix2> {

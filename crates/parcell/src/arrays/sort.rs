@@ -2,6 +2,7 @@
 //! owner fetches what belongs between two cuts and merges it.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 use std::panic::Location;
 
 use ndarray::{Array1, Ix1};
@@ -114,7 +115,7 @@ fn find_bounds<T: Element + PartialOrd>(from: &mut BlobReader<'_>) -> Outcome {
 }
 
 /// Parts of pieces, as indices of the whole array.
-type Wanted = Vec<(usize, Vec<std::ops::Range<usize>>)>;
+type Wanted = Vec<(usize, Range<usize>)>;
 
 /// Who gets what of the sorted pieces.
 struct Plan {
@@ -132,9 +133,9 @@ impl Plan {
                 let (start, end) = (starts[piece], starts[piece + 1]);
                 let cut = |k: usize| below[piece].get(k).map_or(end, |cut| start + cut);
                 let first = if bucket == 0 { start } else { cut(bucket - 1) };
-                (piece, vec![first..cut(bucket).max(first)])
+                (piece, first..cut(bucket).max(first))
             };
-            let parts = (0..sorted.pieces()).map(part).filter(|(_, part)| !part[0].is_empty());
+            let parts = (0..sorted.pieces()).map(part).filter(|(_, part)| !part.is_empty());
             plan.push((sorted.procs()[bucket], parts.collect::<Wanted>()));
         }
         let first = sorted.procs()[0];
@@ -144,7 +145,7 @@ impl Plan {
         }
         let mut cuts = vec![0];
         for (_, wanted) in &plan {
-            let length: usize = wanted.iter().map(|(_, part)| part[0].len()).sum();
+            let length: usize = wanted.iter().map(|(_, part)| part.len()).sum();
             cuts.push(cuts[cuts.len() - 1] + length);
         }
         let (owners, wanted) = plan.into_iter().unzip();
@@ -155,6 +156,8 @@ impl Plan {
 fn merge<T: Element + PartialOrd>(from: &mut BlobReader<'_>) -> Outcome {
     let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
     let wanted: Wanted = read(from)?;
+    let wanted: Vec<_> =
+        wanted.into_iter().map(|(piece, part)| (piece, std::iter::once(part).collect())).collect();
     let runs = fetch::<T, Ix1>(&source, &wanted, 0, Location::caller())?;
     let mut elements = Vec::with_capacity(runs.iter().map(|run| run.len()).sum());
     runs.iter().for_each(|run| elements.extend_from_slice(slice(run)));
@@ -181,7 +184,7 @@ mod tests {
         let plan = Plan::new(&sorted, &[vec![4, 4], vec![0, 0], vec![1, 1]]).unwrap();
         assert_eq!(plan.layout.procs(), [2, 4], "the second gets nothing");
         assert_eq!(plan.layout.cuts(), [[0, 5, 10]]);
-        assert_eq!(plan.wanted[0], [(0, vec![0..4]), (2, vec![7..8])]);
+        assert_eq!(plan.wanted[0], [(0, 0..4), (2, 7..8)]);
         let empty = Layout::even(&[0], &[2]).unwrap();
         assert_eq!(Plan::new(&empty, &[vec![]]).unwrap().layout.cuts(), [[0, 0]]);
     }
