@@ -15,7 +15,7 @@ use super::error::{ArrayError, OrPanic};
 use super::layout::{Layout, extents};
 use super::operand::{Checked, Operand, bring};
 use super::parts::{Job, Parts, Shared, in_order};
-use super::work::{Orders, Outcome, code, nothing, read, value, values};
+use super::work::{Orders, Outcome, code, nothing, read, read_ranges, value, values, write_ranges};
 use crate::distributed::blob::{BlobReader, BlobWriter};
 use crate::distributed::function::hold;
 
@@ -88,7 +88,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         let place = Location::caller();
         let orders = Orders { arrays: &[parts], owners: &owners, makes: &[], place };
         let (_, mut answers) = orders.run(code(element::<T, D>), &mut |_, to| {
-            to.write(parts)?;
+            parts.write(to)?;
             to.write(&piece)?;
             to.write(&within)
         })?;
@@ -273,21 +273,24 @@ fn fetched<T: Element, D: Rank, E: Rank>(
 ) -> Result<DArray<T, E>, ArrayError> {
     fn body<T: Element, D: Rank, E: Rank>(from: &mut BlobReader<'_>) -> Outcome {
         let job = Job::read(from)?;
-        let (source, first): (Parts, Vec<usize>) = (read(from)?, read(from)?);
-        let mut ranges = job.parts.layout.ranges(job.piece);
-        for (range, first) in ranges.iter_mut().zip(first) {
-            *range = range.start + first..range.end + first;
-        }
+        let (source, ranges) = (Parts::read(from)?, read_ranges(from)?);
         let block = collect::<T, D>(&source, &ranges, Location::caller())?;
         job.keep_shared::<T, E>(ranked(block.into_shared()));
         nothing()
     }
     let parts = source.open()?;
-    let write = &mut |_, to: &mut BlobWriter| {
-        to.write(parts)?;
-        to.write(&first.to_vec())
+    let ranges = layout.clone();
+    let write = &mut |piece, to: &mut BlobWriter| {
+        parts.write(to)?;
+        write_ranges(to, &moved(&ranges.ranges(piece), first))
     };
     Shared::make(layout, &[parts], place, code(body::<T, D, E>), write).map(DArray::of)
+}
+
+/// Ranges that begin elsewhere.
+fn moved(ranges: &[Range<usize>], first: &[usize]) -> Vec<Range<usize>> {
+    let moved = |(range, first): (&Range<usize>, &usize)| range.start + first..range.end + first;
+    ranges.iter().zip(first).map(moved).collect()
 }
 
 /// The same array, whose rank may be known by another type.
@@ -467,7 +470,7 @@ fn equal<T: Element + PartialEq, D: Rank>(
         let job = Job::read(from)?;
         let own = job.share::<T, D>()?;
         let other = bring::<T, D>(from, own.shape())?;
-        let (own, other) = (super::parts::slice(&own), super::parts::slice(&other));
+        let (own, other) = (super::parts::slice(&own), other.elements());
         let same = super::parallel::parts(own.len(), |range| own[range.clone()] == other[range]);
         Ok(hold(same.into_iter().all(|same| same)))
     }
@@ -495,7 +498,9 @@ mod tests {
         let a = Array2::from_shape_fn((6, 5), |(i, j)| 10 * i + j);
         let check = |part: &[SliceInfoElem], wanted: ArrayD<usize>| {
             let block = bounding(part, a.shape()).unwrap();
-            assert_eq!(apply(cut_out(&a, &block).into_dyn(), part), wanted);
+            let part_of = cut_out(a.as_slice().unwrap(), a.shape(), &block);
+            let part_of = ArrayD::from_shape_vec(extents(&block), part_of).unwrap();
+            assert_eq!(apply(part_of, part), wanted);
         };
         check(s![1..3, ..].as_ref(), a.slice(s![1..3, ..]).to_owned().into_dyn());
         check(s![-2.., 1..;2].as_ref(), a.slice(s![-2.., 1..;2]).to_owned().into_dyn());

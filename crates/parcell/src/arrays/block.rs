@@ -1,52 +1,88 @@
 //! Bringing parts of arrays to where they are needed: each owner sends what it has of a block, from
 //! where it lies if it is a whole piece, all at the same time.
 
-use std::ops::{Deref, Range};
+use std::any::{Any, type_name};
+use std::ops::Range;
 use std::panic::Location;
 use std::sync::Arc;
 
-use ndarray::{Array, Slice};
+use ndarray::{Array, ArrayView};
 
 use super::element::{Element, Rank};
 use super::error::ArrayError;
 use super::layout::extents;
-use super::parts::{Parts, explain, in_order, look_named, shaped, slice};
+use super::parts::{Parts, look_named, shaped, slice};
 use super::work::{self, Orders, Outcome, code, read};
-use crate::distributed::blob::{BlobReader, RefId};
-use crate::distributed::function::Held;
+use crate::distributed::blob::{BlobReader, BlobWriter, EncodeError, Incoming, KeepAlive, RefId};
+use crate::distributed::function::{AnyValue, Trampoline};
 use crate::distributed::node;
 
-/// A block of an array, on this process.
+/// A block of an array, on this process, in row-major order.
 pub(crate) enum Block<T, D> {
-    /// A piece of this process as it lies, or one that was changed meanwhile.
+    /// A piece of this process as it lies, or was before it was changed.
     Shared(Arc<Array<T, D>>),
-    Own(Array<T, D>),
+    Own(Vec<T>, Vec<usize>),
 }
 
-impl<T, D> Deref for Block<T, D> {
-    type Target = Array<T, D>;
-
-    fn deref(&self) -> &Array<T, D> {
+impl<T: Element, D: Rank> Block<T, D> {
+    pub(crate) fn elements(&self) -> &[T] {
         match self {
-            Block::Shared(array) => array,
-            Block::Own(array) => array,
+            Block::Shared(array) => slice(array),
+            Block::Own(elements, _) => elements,
         }
     }
-}
 
-impl<T: Clone, D: Rank> Block<T, D> {
+    pub(crate) fn shape(&self) -> &[usize] {
+        match self {
+            Block::Shared(array) => array.shape(),
+            Block::Own(_, shape) => shape,
+        }
+    }
+
+    pub(crate) fn view(&self) -> ArrayView<'_, T, D> {
+        let mut dimension = D::zeros(self.shape().len());
+        dimension.slice_mut().copy_from_slice(self.shape());
+        ArrayView::from_shape(dimension, self.elements()).expect("as many as the shape has")
+    }
+
     pub(crate) fn into_array(self) -> Array<T, D> {
         match self {
             Block::Shared(array) => Arc::unwrap_or_clone(array),
-            Block::Own(array) => array,
+            Block::Own(elements, shape) => shaped(&shape, elements),
         }
     }
 
     pub(crate) fn into_shared(self) -> Arc<Array<T, D>> {
         match self {
             Block::Shared(array) => array,
-            Block::Own(array) => Arc::new(array),
+            Block::Own(elements, shape) => Arc::new(shaped(&shape, elements)),
         }
+    }
+}
+
+/// A block, or its elements, on the way to another process: as a vector.
+struct Sending<T, D>(Block<T, D>);
+
+impl<T: Element, D: Rank> AnyValue for Sending<T, D> {
+    fn encode(self: Arc<Self>, to: &mut BlobWriter) -> Result<(), EncodeError> {
+        match &self.0 {
+            // Sent from where it lies.
+            Block::Shared(array)
+                if to.write_elements_of(Arc::clone(array) as KeepAlive, type_name::<Vec<T>>()) =>
+            {
+                Ok(())
+            }
+            Block::Shared(array) => to.write(&slice(array).to_vec()),
+            Block::Own(elements, _) => to.write(elements),
+        }
+    }
+
+    fn as_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+
+    fn is_small(&self) -> bool {
+        false
     }
 }
 
@@ -69,10 +105,10 @@ pub(crate) fn collect<T: Element, D: Rank>(
         return Ok(one);
     }
     let views: Vec<(&[Range<usize>], &[T])> =
-        wanted.iter().zip(&found).map(|((_, part), have)| (&part[..], slice(have))).collect();
+        wanted.iter().zip(&found).map(|((_, part), have)| (&part[..], have.elements())).collect();
     let mut elements = Vec::with_capacity(extents(block).iter().product());
     assemble(block, &views, 0, &mut elements);
-    Ok(Block::Own(shaped(&extents(block), elements)))
+    Ok(Block::Own(elements, extents(block)))
 }
 
 /// Brings parts of pieces here. Pieces may have a margin on all sides, whose width this is.
@@ -82,30 +118,52 @@ pub(crate) fn fetch<T: Element, D: Rank>(
     margin: usize,
     place: &Location<'_>,
 ) -> Result<Vec<Block<T, D>>, ArrayError> {
-    let me = node::me() as usize;
-    let order = |(piece, part): &(usize, Vec<Range<usize>>)| -> Wanted {
-        (parts.pieces[*piece], parts.name(), inside(&parts.layout.ranges(*piece), part, margin))
-    };
-    let is_here = |piece: usize| parts.layout.procs()[piece] == me;
-    let remote: Vec<_> = wanted.iter().filter(|(piece, _)| !is_here(*piece)).collect();
-    let owners: Vec<usize> = remote.iter().map(|(piece, _)| parts.layout.procs()[*piece]).collect();
-    let orders = Orders { arrays: &[parts], owners: &owners, makes: &[], place };
-    let mut replies = Vec::new();
-    if !remote.is_empty() {
-        let write = &mut |at: usize, to: &mut crate::distributed::blob::BlobWriter| {
-            to.write(&order(remote[at]))
-        };
-        replies = orders.run(code(send_part::<T, D>), write)?.1;
+    let requests = requests(parts, wanted, margin);
+    let mut replies = ask(parts, &requests, code(send_part::<T, D>), place)?;
+    let mut found = Vec::with_capacity(requests.len());
+    for (request, (_, part)) in requests.into_iter().zip(wanted) {
+        found.push(match request.owner {
+            None => take(request.wanted)?,
+            Some(_) => {
+                let reply = replies.next().expect("every owner has answered");
+                Block::Own(work::value::<Vec<T>>(reply)?, extents(part))
+            }
+        });
     }
-    let mut replies = replies.into_iter();
-    let bring = |one: &(usize, Vec<Range<usize>>)| {
-        if is_here(one.0) {
-            return take::<T, D>(order(one)).map_err(|error| explain(&[parts], error));
-        }
-        let reply = replies.next().expect("every owner has answered");
-        work::value::<Array<T, D>>(reply).map(Block::Own)
+    Ok(found)
+}
+
+/// A part of a piece, and who has it; nobody if it is here.
+struct Request {
+    owner: Option<usize>,
+    wanted: Wanted,
+}
+
+fn requests(parts: &Parts, wanted: &[(usize, Vec<Range<usize>>)], margin: usize) -> Vec<Request> {
+    let me = node::me() as usize;
+    let request = |(piece, part): &(usize, Vec<Range<usize>>)| {
+        let ranges = inside(&parts.layout.ranges(*piece), part, margin);
+        let owner = Some(parts.layout.procs()[*piece]).filter(|owner| *owner != me);
+        Request { owner, wanted: (parts.pieces[*piece], parts.name(), ranges) }
     };
-    wanted.iter().map(bring).collect()
+    wanted.iter().map(request).collect()
+}
+
+/// Asks the owners of what is elsewhere, and blocks until all have answered.
+fn ask(
+    parts: &Parts,
+    requests: &[Request],
+    code: Trampoline,
+    place: &Location<'_>,
+) -> Result<std::vec::IntoIter<Incoming>, ArrayError> {
+    let remote: Vec<&Request> = requests.iter().filter(|one| one.owner.is_some()).collect();
+    if remote.is_empty() {
+        return Ok(Vec::new().into_iter());
+    }
+    let owners: Vec<usize> = remote.iter().filter_map(|one| one.owner).collect();
+    let orders = Orders { arrays: &[parts], owners: &owners, makes: &[], place };
+    let (_, replies) = orders.run(code, &mut |at, to| to.write(&remote[at].wanted))?;
+    Ok(replies.into_iter())
 }
 
 /// A part of a piece within that piece; `None` for all of it.
@@ -125,16 +183,18 @@ fn inside(
 
 /// What the owner of a piece does when a part is wanted.
 fn send_part<T: Element, D: Rank>(from: &mut BlobReader<'_>) -> Outcome {
-    let part = take::<T, D>(read(from)?)?;
-    // Sent from where it lies.
-    Ok(Arc::new(Held(part.into_shared())))
+    Ok(Arc::new(Sending(take::<T, D>(read_wanted(from)?)?)))
+}
+
+fn read_wanted(from: &mut BlobReader<'_>) -> Result<Wanted, ArrayError> {
+    read(from)
 }
 
 fn take<T: Element, D: Rank>((id, array, ranges): Wanted) -> Result<Block<T, D>, ArrayError> {
     let block = look_named::<T, D, _>(id, |piece| match &ranges {
         None => Block::Shared(Arc::clone(piece)),
         // While somebody has a share, changing the piece means copying all of it; so none is taken.
-        Some(ranges) => Block::Own(cut_out(piece, ranges)),
+        Some(ranges) => Block::Own(cut_out(slice(piece), piece.shape(), ranges), extents(ranges)),
     });
     match block {
         Some(block) => block.map_err(|why| ArrayError::Refused { what: format!("{array}: {why}") }),
@@ -142,13 +202,29 @@ fn take<T: Element, D: Rank>((id, array, ranges): Wanted) -> Result<Block<T, D>,
     }
 }
 
-/// A copy of a part of an array.
-pub(crate) fn cut_out<T: Clone, D: Rank>(
-    array: &Array<T, D>,
+/// A copy of a part of an array whose elements are in row-major order.
+pub(crate) fn cut_out<T: Clone>(
+    elements: &[T],
+    shape: &[usize],
     ranges: &[Range<usize>],
-) -> Array<T, D> {
-    let part = array.slice_each_axis(|axis| Slice::from(ranges[axis.axis.index()].clone()));
-    in_order(part.to_owned())
+) -> Vec<T> {
+    let mut part = Vec::with_capacity(extents(ranges).iter().product());
+    cut_rows(elements, shape, ranges, &mut part);
+    part
+}
+
+fn cut_rows<T: Clone>(elements: &[T], shape: &[usize], ranges: &[Range<usize>], to: &mut Vec<T>) {
+    let ([_, inner @ ..], [range, ranges @ ..]) = (shape, ranges) else {
+        return to.extend_from_slice(elements);
+    };
+    let stride: usize = inner.iter().product();
+    let rows = &elements[range.start * stride..range.end * stride];
+    if extents(ranges) == inner {
+        // What is left lies side by side.
+        to.extend_from_slice(rows);
+    } else if stride > 0 {
+        rows.chunks(stride).for_each(|row| cut_rows(row, inner, ranges, to));
+    }
 }
 
 /// Puts parts together in row-major order. All parts agree with the block in the dimensions before
@@ -219,9 +295,20 @@ pub(crate) fn stretch<T: Element, D: Rank>(have: Block<T, D>, shape: &[usize]) -
     if have.shape() == shape {
         return have;
     }
-    let wide = have.broadcast(shape).expect("single elements can be repeated").to_owned();
-    let wide = wide.into_dimensionality().expect("the rank is the same");
-    Block::Own(in_order(wide))
+    let mut wide = Vec::with_capacity(shape.iter().product());
+    repeat(have.elements(), have.shape(), shape, &mut wide);
+    Block::Own(wide, shape.to_vec())
+}
+
+fn repeat<T: Clone>(elements: &[T], have: &[usize], wanted: &[usize], to: &mut Vec<T>) {
+    let ([extent, have @ ..], [wide, wanted @ ..]) = (have, wanted) else {
+        return to.extend_from_slice(elements);
+    };
+    let stride: usize = have.iter().product();
+    for row in 0..*wide {
+        let row = if extent == wide { row } else { 0 };
+        repeat(&elements[row * stride..(row + 1) * stride], have, wanted, to);
+    }
 }
 
 #[cfg(test)]
@@ -242,12 +329,14 @@ mod tests {
             let layout = Layout::even(&shape, &vec![2; processes]).unwrap();
             let block: Vec<Range<usize>> = shape.iter().map(|extent| extent / 3..*extent).collect();
             let wanted = layout.intersections(&block);
-            let copies: Vec<_> = wanted.iter().map(|(_, part)| cut_out(&whole, part)).collect();
+            let copies: Vec<_> =
+                wanted.iter().map(|(_, part)| cut_out(slice(&whole), &shape, part)).collect();
             let views: Vec<(&[Range<usize>], &[usize])> =
-                wanted.iter().zip(&copies).map(|((_, part), have)| (&part[..], slice(have))).collect();
+                wanted.iter().zip(&copies).map(|((_, part), have)| (&part[..], &have[..])).collect();
             let mut together = Vec::new();
             assemble(&block, &views, 0, &mut together);
-            prop_assert_eq!(together, cut_out(&whole, &block).into_raw_vec_and_offset().0);
+            let part = whole.slice_each_axis(|axis| block[axis.axis.index()].clone().into());
+            prop_assert_eq!(together, part.iter().copied().collect::<Vec<_>>());
         }
     }
 }

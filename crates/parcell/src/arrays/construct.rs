@@ -10,13 +10,13 @@ use rand::RngCore;
 use rand::distr::{Distribution, StandardUniform};
 use rand_distr::StandardNormal;
 
-use super::block::cut_out;
 use super::darray::DArray;
 use super::dims::{Dims, IntoDims};
 use super::element::{Element, Rank};
 use super::error::{ArrayError, OrPanic};
 use super::function::{Apply, ElementFunction};
 use super::layout::{Layout, extents, unravel};
+use super::operand::write_block;
 use super::parallel;
 use super::parts::{Job, Shared};
 use super::work::{Outcome, code, nothing, read, values};
@@ -124,7 +124,7 @@ fn filled<T: Element, D: Rank>(from: &mut BlobReader<'_>) -> Outcome {
     let value: T = read(from)?;
     let n = extents(&job.parts.layout.ranges(job.piece)).iter().product();
     let elements = parallel::make(n, |range, slots| slots.extend(range.map(|_| value.clone())));
-    job.keep(job.shaped::<T, D>(elements))?;
+    job.keep_elements::<T, D>(elements);
     nothing()
 }
 
@@ -139,7 +139,7 @@ fn generated<T: Element, D: Rank, F: ElementFunction<(D::Pattern,), T>>(
         let indices = Indices::<D>::new(&ranges, range);
         function.fill(indices.map(|index| (index.into_pattern(),)), slots);
     });
-    job.keep(job.shaped::<T, D>(elements))?;
+    job.keep_elements::<T, D>(elements);
     nothing()
 }
 
@@ -156,7 +156,7 @@ fn random<T: Element, D: Rank, S: Distribution<T> + Standard>(
             S::DEFAULT.sample(&mut ElementRandom::new(seed, number as u64))
         }));
     });
-    job.keep(job.shaped::<T, D>(elements))?;
+    job.keep_elements::<T, D>(elements);
     nothing()
 }
 
@@ -592,7 +592,7 @@ pub fn try_distribute_over<T: Element, D: Rank>(
 ) -> Result<DArray<T, D>, ArrayError> {
     fn body<T: Element, D: Rank>(from: &mut BlobReader<'_>) -> Outcome {
         let job = Job::read(from)?;
-        job.keep(read::<Array<T, D>>(from)?)?;
+        job.keep_elements::<T, D>(read::<Vec<T>>(from)?);
         nothing()
     }
     let layout = dims.resolve()?;
@@ -601,7 +601,7 @@ pub fn try_distribute_over<T: Element, D: Rank>(
     }
     let (cuts, code) = (layout.clone(), code(body::<T, D>));
     let write = &mut |piece: usize, to: &mut crate::distributed::blob::BlobWriter| {
-        to.write_owned(Arc::new(cut_out(array, &cuts.ranges(piece))))
+        write_block(array.view(), &cuts.ranges(piece), to)
     };
     Shared::make(layout, &[], Location::caller(), code, write).map(DArray::of)
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use ndarray::{Array2, Slice};
+use ndarray::Array2;
 
 use super::block::collect;
 use super::darray::DArray;
@@ -126,16 +126,12 @@ fn preview<T: Element + fmt::Debug, D: Rank>(
         .map(|(axis, extent)| 0..(*extent).min(if axis < 2 { PREVIEW } else { 1 }))
         .collect();
     let here = collect::<T, D>(array.open()?, &block, std::panic::Location::caller())?;
-    let first = here.slice_each_axis(|axis| {
-        let index = axis.axis.index();
-        Slice::from(0..if index < 2 { axis.len } else { axis.len.min(1) })
-    });
     let (rows, columns) = match shape.len() {
         0 => (1, 1),
-        1 => (1, first.len()),
-        _ => (first.shape()[0], first.shape()[1]),
+        1 => (1, here.shape()[0]),
+        _ => (here.shape()[0], here.shape()[1]),
     };
-    let mut words: Vec<String> = first.iter().map(|x| format!("{x:.5?}")).collect();
+    let mut words: Vec<String> = here.elements().iter().map(|x| format!("{x:.5?}")).collect();
     words.truncate(rows * columns);
     let cells = Array2::from_shape_vec((rows, columns), words).unwrap_or_default();
     let more = |axis: usize| shape.get(axis).is_some_and(|extent| *extent > PREVIEW);

@@ -15,7 +15,7 @@ use super::error::{ArrayError, OrPanic, shapes};
 use super::layout::{Layout, extents};
 use super::map::PieceFunction;
 use super::parts::{Job, Parts, Shared, in_order};
-use super::work::{Outcome, code, nothing, read};
+use super::work::{Outcome, code, nothing, read, read_number, write_number};
 use crate::distributed::blob::{BlobReader, BlobWriter};
 
 /// What the margin shows where the array ends.
@@ -168,14 +168,15 @@ impl<T: Element, D: Rank> DArray<T, D> {
         boundary: Boundary<T>,
     ) -> Result<Halo<T, D>, ArrayError> {
         fn body<T: Element, D: Rank>(from: &mut BlobReader<'_>) -> Outcome {
-            let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
-            let width: usize = read(from)?;
+            let (job, source) = (Job::read(from)?, Parts::read(from)?);
+            let width = read_number(from)?;
             let piece = source.share::<T, D>(job.piece)?;
             job.keep_shared(Arc::new(padded(&piece, width)));
             nothing()
         }
         let parts = self.open()?;
-        let write = &mut |_, to: &mut BlobWriter| to.write(parts).and_then(|()| to.write(&width));
+        let write =
+            &mut |_, to: &mut BlobWriter| parts.write(to).and_then(|()| write_number(to, width));
         let (place, code) = (Location::caller(), code(body::<T, D>));
         let pieces = Shared::make(parts.layout.clone(), &[parts], place, code, write)?;
         let halo = Halo { pieces: DArray::of(pieces), width, boundary };
@@ -240,7 +241,7 @@ impl<T: Element, D: Rank> Halo<T, D> {
     #[track_caller]
     pub fn try_exchange(&self) -> Result<(), ArrayError> {
         let write = &mut |_, to: &mut BlobWriter| {
-            to.write(&self.width).and_then(|()| to.write(&self.boundary))
+            write_number(to, self.width).and_then(|()| to.write(&self.boundary))
         };
         self.pieces.open()?;
         let (place, code) = (Location::caller(), code(exchange_piece::<T, D>));
@@ -269,7 +270,7 @@ impl<T: Element, D: Rank> Halo<T, D> {
         fn body<T: Element, D: Rank, F: PieceFunction<T, D, Array<T, D>>>(
             from: &mut BlobReader<'_>,
         ) -> Outcome {
-            let (job, width) = (Job::read(from)?, read::<usize>(from)?);
+            let (job, width) = (Job::read(from)?, read_number(from)?);
             let ranges = job.parts.layout.ranges(job.piece);
             if ranges.iter().any(Range::is_empty) {
                 return nothing();
@@ -286,7 +287,8 @@ impl<T: Element, D: Rank> Halo<T, D> {
             nothing()
         }
         self.pieces.open()?;
-        let write = &mut |_, to: &mut BlobWriter| to.write(&self.width).and_then(|()| f.write(to));
+        let write =
+            &mut |_, to: &mut BlobWriter| write_number(to, self.width).and_then(|()| f.write(to));
         let (place, code) = (Location::caller(), code(body::<T, D, F>));
         self.pieces.shared().each(&[], place, code, write).map(drop)
     }
@@ -309,11 +311,11 @@ impl<T: Element, D: Rank> Halo<T, D> {
     #[track_caller]
     pub fn try_to_darray(&self) -> Result<DArray<T, D>, ArrayError> {
         fn body<T: Element, D: Rank>(from: &mut BlobReader<'_>) -> Outcome {
-            let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
-            let width: usize = read(from)?;
+            let (job, source) = (Job::read(from)?, Parts::read(from)?);
+            let width = read_number(from)?;
             let ranges = job.parts.layout.ranges(job.piece);
             if ranges.iter().any(Range::is_empty) {
-                job.keep(job.shaped::<T, D>(Vec::new()))?;
+                job.keep_elements::<T, D>(Vec::new());
                 return nothing();
             }
             let piece = source.share::<T, D>(job.piece)?;
@@ -323,8 +325,9 @@ impl<T: Element, D: Rank> Halo<T, D> {
             nothing()
         }
         let parts = self.pieces.open()?;
-        let write =
-            &mut |_, to: &mut BlobWriter| to.write(parts).and_then(|()| to.write(&self.width));
+        let write = &mut |_, to: &mut BlobWriter| {
+            parts.write(to).and_then(|()| write_number(to, self.width))
+        };
         let (place, code) = (Location::caller(), code(body::<T, D>));
         Shared::make(parts.layout.clone(), &[parts], place, code, write).map(DArray::of)
     }
@@ -356,7 +359,7 @@ fn inside<'a, T, D: Rank>(
 
 /// What each owner does to bring its margin up to date.
 fn exchange_piece<T: Element, D: Rank>(from: &mut BlobReader<'_>) -> Outcome {
-    let (job, width) = (Job::read(from)?, read::<usize>(from)?);
+    let (job, width) = (Job::read(from)?, read_number(from)?);
     let boundary: Boundary<T> = read(from)?;
     let layout = &job.parts.layout;
     let (own, shape) = (layout.ranges(job.piece), layout.shape());
@@ -405,6 +408,7 @@ fn at<'a, T, D: Rank>(
 /// Puts a part into its place; single elements are repeated.
 fn put<T: Element, D: Rank>(piece: &mut Array<T, D>, place: &[Range<usize>], part: &Block<T, D>) {
     let mut to = at(piece, place);
+    let part = part.view();
     let part = part.broadcast(to.raw_dim()).expect("a part has its place's shape, or is repeated");
     to.assign(&part);
 }

@@ -14,7 +14,7 @@ use super::layout::{Layout, even_cuts, ravel, unravel};
 use super::operand::{Checked, Operand, bring};
 use super::operators::number_inplace;
 use super::parallel;
-use super::parts::{Job, Parts, Shared, in_order, slice};
+use super::parts::{Job, Parts, Shared, in_order, shaped, slice};
 use super::reduce::{joined, reduced};
 use super::work::{Outcome, code, nothing, read, values};
 use crate::distributed::blob::{BlobReader, BlobWriter};
@@ -53,7 +53,7 @@ impl<T: Element + LinalgScalar, D: Rank> DArray<T, D> {
             let job = Job::read(from)?;
             let own = job.share::<T, D>()?;
             let other = bring::<T, D>(from, own.shape())?;
-            let (own, other) = (slice(&own), slice(&other));
+            let (own, other) = (slice(&own), other.elements());
             let products = parallel::parts(own.len(), |range| {
                 ArrayView1::from(&own[range.clone()]).dot(&ArrayView1::from(&other[range]))
             });
@@ -105,7 +105,7 @@ impl<T: Element + LinalgScalar, D: Rank> DArray<T, D> {
             let x = bring::<T, D>(from, &job.parts.layout.piece_shape(job.piece))?;
             job.parts.change(job.piece, |piece: &mut Array<T, D>| {
                 let own = piece.as_slice_mut().expect("pieces are kept in row-major order");
-                let x = slice(&x);
+                let x = x.elements();
                 parallel::change(own, |range, part| {
                     for (y, x) in part.iter_mut().zip(&x[range]) {
                         *y = alpha * *x + *y;
@@ -232,14 +232,14 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     pub fn try_transpose(&self) -> Result<DArray<T, D>, ArrayError> {
         fn body<T: Element, D: Rank>(from: &mut BlobReader<'_>) -> Outcome {
-            let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
+            let (job, source) = (Job::read(from)?, Parts::read(from)?);
             let mut position = unravel(job.piece, &job.parts.layout.grid());
             position.reverse();
             let piece = source.share::<T, D>(ravel(&position, &source.layout.grid()))?;
             match piece.shape() {
                 &[rows, columns] => {
                     let turned = turned(slice(&piece), rows, columns);
-                    job.keep(job.shaped::<T, D>(turned))?;
+                    job.keep_elements::<T, D>(turned);
                 }
                 _ => job.keep(in_order(piece.view().reversed_axes().to_owned()))?,
             }
@@ -248,7 +248,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         let parts = self.open()?;
         let (place, code) = (Location::caller(), code(body::<T, D>));
         let layout = parts.layout.transposed();
-        Shared::make(layout, &[parts], place, code, &mut |_, to| to.write(parts)).map(DArray::of)
+        Shared::make(layout, &[parts], place, code, &mut |_, to| parts.write(to)).map(DArray::of)
     }
 }
 
@@ -307,9 +307,9 @@ impl<T: Element + LinalgScalar> DArray<T, Ix2> {
             .collect();
         let columns = layout.clone();
         let write = &mut |piece: usize, to: &mut BlobWriter| {
-            to.write(parts)?;
+            parts.write(to)?;
             match sources.get(1) {
-                Some(b) => to.write(&Some((*b).clone())),
+                Some(b) => Parts::write_some(Some(b), to),
                 None => other.write(&[0..b[0], columns.ranges(piece)[1].clone()], to),
             }
         };
@@ -346,13 +346,13 @@ impl<T: Element + LinalgScalar> DArray<T, Ix2> {
     #[track_caller]
     pub fn try_matvec(&self, x: impl Operand<T, Ix1>) -> Result<DArray<T, Ix1>, ArrayError> {
         fn body<T: Element + LinalgScalar>(from: &mut BlobReader<'_>) -> Outcome {
-            let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
+            let (job, source) = (Job::read(from)?, Parts::read(from)?);
             let a = source.share::<T, Ix2>(job.piece)?;
             let x = bring::<T, Ix1>(from, &[a.ncols()])?;
             let rows = parallel::make(a.nrows(), |range, slots| {
-                slots.extend(range.map(|row| a.row(row).dot(&*x)));
+                slots.extend(range.map(|row| a.row(row).dot(&x.view())));
             });
-            job.keep(job.shaped::<T, Ix2>(rows))?;
+            job.keep_elements::<T, Ix2>(rows);
             nothing()
         }
         let (parts, place) = (self.open()?, Location::caller());
@@ -365,7 +365,7 @@ impl<T: Element + LinalgScalar> DArray<T, Ix2> {
         sources.extend(x.parts().0?);
         let chunks = parts.layout.grid()[1];
         let write = &mut |piece, to: &mut BlobWriter| {
-            to.write(parts)?;
+            parts.write(to)?;
             checked.write(&x, &parts.layout.ranges(piece)[1..], to)
         };
         let layout = parts.layout.recut(1, (0..=chunks).collect());
@@ -421,12 +421,15 @@ fn product_layout(a: &Layout, b: &[usize]) -> Result<Layout, ArrayError> {
 
 /// What the owner of a piece of a product does.
 fn product<T: Element + LinalgScalar>(from: &mut BlobReader<'_>) -> Outcome {
-    let (job, a) = (Job::read(from)?, read::<Parts>(from)?);
-    let b = read::<Option<Parts>>(from)?;
+    let (job, a) = (Job::read(from)?, Parts::read(from)?);
+    let b = Parts::read_some(from)?;
     let ranges = job.parts.layout.ranges(job.piece);
     let (rows, columns) = (ranges[0].clone(), ranges[1].clone());
     let mut product = Array2::zeros((rows.len(), columns.len()));
-    let whole: Option<Array2<T>> = if b.is_some() { None } else { Some(read(from)?) };
+    let whole: Option<Array2<T>> = match &b {
+        Some(_) => None,
+        None => Some(shaped(&[a.layout.shape()[1], columns.len()], read::<Vec<T>>(from)?)),
+    };
     let place = Location::caller();
     for inner in inner_blocks(&a.layout, b.as_ref().map(|b| &b.layout)) {
         let left = collect::<T, Ix2>(&a, &[rows.clone(), inner.clone()], place)?;

@@ -53,18 +53,18 @@ impl<T: Element, D: Rank> DArray<T, D> {
         fn body<T: Element, D: Rank, R: Element, F: ElementFunction<(T,), R>>(
             from: &mut BlobReader<'_>,
         ) -> Outcome {
-            let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
+            let (job, source) = (Job::read(from)?, Parts::read(from)?);
             let f = F::read(from)?;
             let piece = source.share::<T, D>(job.piece)?;
             let own = slice(&piece);
             let made = parallel::make(own.len(), |range, slots| {
                 f.fill(own[range].iter().map(|x| (x.clone(),)), slots);
             });
-            job.keep(job.shaped::<R, D>(made))?;
+            job.keep_elements::<R, D>(made);
             nothing()
         }
         let parts = self.open()?;
-        let write = &mut |_, to: &mut BlobWriter| to.write(parts).and_then(|()| f.write(to));
+        let write = &mut |_, to: &mut BlobWriter| parts.write(to).and_then(|()| f.write(to));
         let (place, code) = (Location::caller(), code(body::<T, D, R, F>));
         Shared::make(self.layout().clone(), &[parts], place, code, write).map(DArray::of)
     }
@@ -295,12 +295,12 @@ impl<T: Element, D: Rank> DArray<T, D> {
         fn body<T: Element, D: Rank, R: Element, F: PieceFunction<T, D, Array<R, D>>>(
             from: &mut BlobReader<'_>,
         ) -> Outcome {
-            let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
+            let (job, source) = (Job::read(from)?, Parts::read(from)?);
             job.keep(F::apply(from, &*source.share::<T, D>(job.piece)?)?)?;
             nothing()
         }
         let parts = self.open()?;
-        let write = &mut |_, to: &mut BlobWriter| to.write(parts).and_then(|()| f.write(to));
+        let write = &mut |_, to: &mut BlobWriter| parts.write(to).and_then(|()| f.write(to));
         let (place, code) = (Location::caller(), code(body::<T, D, R, F>));
         Shared::make(self.layout().clone(), &[parts], place, code, write).map(DArray::of)
     }
@@ -361,16 +361,16 @@ where
     fn body<T: Element, U: Element, D: Rank, R: Element, F: ElementFunction<(T, U), R>>(
         from: &mut BlobReader<'_>,
     ) -> Outcome {
-        let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
+        let (job, source) = (Job::read(from)?, Parts::read(from)?);
         let f = F::read(from)?;
         let first = source.share::<T, D>(job.piece)?;
         let second = bring::<U, D>(from, first.shape())?;
-        let (a, b) = (slice(&first), slice(&second));
+        let (a, b) = (slice(&first), second.elements());
         let made = parallel::make(a.len(), |range, slots| {
             let pairs = a[range.clone()].iter().zip(&b[range]);
             f.fill(pairs.map(|(x, y)| (x.clone(), y.clone())), slots);
         });
-        job.keep(job.shaped::<R, D>(made))?;
+        job.keep_elements::<R, D>(made);
         nothing()
     }
     let (parts, shape) = (first.open()?, first.shape());
@@ -378,7 +378,7 @@ where
     let mut sources = vec![parts];
     sources.extend(second.parts().0?);
     let write = &mut |piece, to: &mut BlobWriter| {
-        to.write(parts)?;
+        parts.write(to)?;
         f.write(to)?;
         checked.write(second, &parts.layout.ranges(piece), to)
     };
@@ -410,17 +410,17 @@ where
         R: Element,
         F: ElementFunction<(T, U, V), R>,
     {
-        let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
+        let (job, source) = (Job::read(from)?, Parts::read(from)?);
         let f = F::read(from)?;
         let first = source.share::<T, D>(job.piece)?;
         let second = bring::<U, D>(from, first.shape())?;
         let third = bring::<V, D>(from, first.shape())?;
-        let (a, b, c) = (slice(&first), slice(&second), slice(&third));
+        let (a, b, c) = (slice(&first), second.elements(), third.elements());
         let made = parallel::make(a.len(), |range, slots| {
             let all = a[range.clone()].iter().zip(&b[range.clone()]).zip(&c[range]);
             f.fill(all.map(|((x, y), z)| (x.clone(), y.clone(), z.clone())), slots);
         });
-        job.keep(job.shaped::<R, D>(made))?;
+        job.keep_elements::<R, D>(made);
         nothing()
     }
     let (parts, shape) = (first.open()?, first.shape());
@@ -430,7 +430,7 @@ where
     sources.extend(second.parts().0?);
     sources.extend(third.parts().0?);
     let write = &mut |piece, to: &mut BlobWriter| {
-        to.write(parts)?;
+        parts.write(to)?;
         f.write(to)?;
         checked.0.write(second, &parts.layout.ranges(piece), to)?;
         checked.1.write(third, &parts.layout.ranges(piece), to)
@@ -453,7 +453,7 @@ pub(crate) fn zip_inplace<T: Element, U: Element, D: Rank, F: ElementFunction<(T
         let second = bring::<U, D>(from, &job.parts.layout.piece_shape(job.piece))?;
         job.parts.change(job.piece, |piece: &mut Array<T, D>| {
             let own = piece.as_slice_mut().expect("pieces are kept in row-major order");
-            let other = slice(&second);
+            let other = second.elements();
             parallel::change(own, |range, part| {
                 for (x, y) in part.iter_mut().zip(&other[range]) {
                     *x = f.once((x.clone(), y.clone()));

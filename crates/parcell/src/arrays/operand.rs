@@ -12,7 +12,7 @@ use super::element::{Element, Rank};
 use super::error::ArrayError;
 use super::layout::extents;
 use super::parts::Parts;
-use super::work::read;
+use super::work::{read, read_ranges, write_ranges};
 use crate::distributed::blob::{BlobReader, BlobWriter, EncodeError};
 
 /// An array that takes part in an operation: a [`DArray`] of any layout, of which each owner fetches
@@ -40,7 +40,7 @@ impl<U: Element, D: Rank> Operand<U, D> for &DArray<U, D> {
     }
 
     fn write(&self, _: &[Range<usize>], to: &mut BlobWriter) -> Result<(), EncodeError> {
-        to.write(&Some(self.shared().parts.clone()))
+        Parts::write_some(Some(&self.shared().parts), to)
     }
 
     fn parts(&self) -> Source<'_> {
@@ -68,8 +68,8 @@ impl<U: Element, D: Rank> Operand<U, D> for &Array<U, D> {
     }
 
     fn write(&self, block: &[Range<usize>], to: &mut BlobWriter) -> Result<(), EncodeError> {
-        to.write(&None::<Parts>)?;
-        to.write_owned(std::sync::Arc::new(cut_out(self, block)))
+        Parts::write_some(None, to)?;
+        write_block(self.view(), block, to)
     }
 
     fn parts(&self) -> Source<'_> {
@@ -83,13 +83,30 @@ impl<U: Element, D: Rank> Operand<U, D> for ArrayView<'_, U, D> {
     }
 
     fn write(&self, block: &[Range<usize>], to: &mut BlobWriter) -> Result<(), EncodeError> {
-        let own: Array<U, D> = self.to_owned();
-        (&own).write(block, to)
+        Parts::write_some(None, to)?;
+        write_block(self.view(), block, to)
     }
 
     fn parts(&self) -> Source<'_> {
         Source(Ok(None))
     }
+}
+
+/// Writes a block of an array of this process.
+pub(crate) fn write_block<U: Element, D: Rank>(
+    array: ArrayView<'_, U, D>,
+    block: &[Range<usize>],
+    to: &mut BlobWriter,
+) -> Result<(), EncodeError> {
+    let elements = match array.as_slice() {
+        Some(elements) => cut_out(elements, array.shape(), block),
+        None => array
+            .slice_each_axis(|axis| block[axis.axis.index()].clone().into())
+            .iter()
+            .cloned()
+            .collect(),
+    };
+    to.write_owned(std::sync::Arc::new(elements))
 }
 
 /// An operand that was checked against the array with which it is combined.
@@ -121,7 +138,7 @@ impl<'a> Checked<'a> {
         to: &mut BlobWriter,
     ) -> Result<(), EncodeError> {
         let block = stretched(self.operation, block, self.whole, &self.own).expect("was checked");
-        to.write(&block)?;
+        write_ranges(to, &block)?;
         operand.write(&block, to)
     }
 }
@@ -132,13 +149,12 @@ pub(crate) fn bring<U: Element, D: Rank>(
     from: &mut BlobReader<'_>,
     shape: &[usize],
 ) -> Result<Block<U, D>, ArrayError> {
-    let block: Vec<Range<usize>> = read(from)?;
-    let have = match read::<Option<Parts>>(from)? {
+    let block = read_ranges(from)?;
+    let have = match Parts::read_some(from)? {
         Some(parts) => collect(&parts, &block, Location::caller())?,
         None => {
-            let own: Array<U, D> = read(from)?;
-            debug_assert_eq!(own.shape(), extents(&block));
-            Block::Own(super::parts::in_order(own))
+            let own: Vec<U> = read(from)?;
+            Block::Own(own, extents(&block))
         }
     };
     Ok(stretch(have, shape))

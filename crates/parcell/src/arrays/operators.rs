@@ -213,18 +213,18 @@ fn with_number<T: Element, D: Rank, F: Fn(T, T) -> T + Copy + Send + Sync + 'sta
     fn body<T: Element, D: Rank, F: Fn(T, T) -> T + Copy + Sync>(
         from: &mut BlobReader<'_>,
     ) -> Outcome {
-        let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
+        let (job, source) = (Job::read(from)?, Parts::read(from)?);
         let (number, f) = (read::<T>(from)?, conjure::<F>());
         let piece = source.share::<T, D>(job.piece)?;
         let own = slice(&piece);
         let made = parallel::make(own.len(), |range, slots| {
             slots.extend(own[range].iter().map(|x| f(x.clone(), number.clone())));
         });
-        job.keep(job.shaped::<T, D>(made))?;
+        job.keep_elements::<T, D>(made);
         nothing()
     }
     let parts = array.open()?;
-    let write = &mut |_, to: &mut BlobWriter| to.write(parts).and_then(|()| to.write(&number));
+    let write = &mut |_, to: &mut BlobWriter| parts.write(to).and_then(|()| to.write(&number));
     let (place, code) = (Location::caller(), code(body::<T, D, F>));
     Shared::make(parts.layout.clone(), &[parts], place, code, write).map(DArray::of)
 }

@@ -2,14 +2,17 @@
 //! its length alone, so that results do not depend on the number of threads.
 //!
 //! # Invariants
-//! 1. [`each_chunk`] calls its body once with each of the ranges that [`chunks`] gives, which do not
+//! 1. [`each_chunk`] calls its body at most once with each of the ranges that [`chunk`] gives, which do not
 //!    overlap and lie within `0..n`.
 //! 2. `Slots::filled` counts the slots from the first on that have been written.
 
+use std::cmp;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use crate::threads::par_for;
 
@@ -31,12 +34,29 @@ fn chunk(number: usize, n: usize, grain: usize) -> Range<usize> {
     number * grain..((number + 1) * grain).min(n)
 }
 
-/// Calls `body` with the ranges of all chunks, on the threads of this process's pool.
+/// Calls `body` with the ranges of all chunks, on the threads of this process's pool. After a panic
+/// no further chunk begins, and it goes on with that panic.
 fn each_chunk(n: usize, grain: usize, body: &(dyn Fn(Range<usize>) + Sync)) {
+    let failed = AtomicBool::new(false);
+    let first_panic = Mutex::new(None);
+    let one = |number| {
+        if failed.load(Ordering::Relaxed) {
+            return;
+        }
+        let run = AssertUnwindSafe(|| body(chunk(number, n, grain)));
+        if let Err(panic) = catch_unwind(run) {
+            failed.store(true, Ordering::Relaxed);
+            first_panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
+        }
+    };
     match chunks(n, grain) {
         0 => {}
         1 => body(0..n),
-        many => par_for(0..many).chunk(1).for_each(|number| body(chunk(number, n, grain))),
+        many => par_for(0..many).chunk(1).for_each(one),
+    }
+    let panic = first_panic.into_inner().unwrap_or_else(PoisonError::into_inner);
+    if let Some(panic) = panic {
+        resume_unwind(panic);
     }
 }
 
@@ -124,6 +144,24 @@ pub(crate) fn parts<P: Send>(n: usize, part: impl Fn(Range<usize>) -> P + Sync) 
     make_by(chunks(n, grain), 1, |numbers, slots| {
         slots.extend(numbers.map(|number| part(chunk(number, n, grain))));
     })
+}
+
+/// Sorts by an order, stably: each chunk on its own, then all that is sorted already is merged.
+pub(crate) fn sort<T: Send>(
+    elements: &mut [T],
+    order: impl Fn(&T, &T) -> cmp::Ordering + Sync + Copy,
+) {
+    let threads = crate::threads::nthreads();
+    if threads > 1 {
+        let n = elements.len();
+        let chunks = Cut::new(elements);
+        let body = |range: Range<usize>| {
+            // SAFETY: chunks do not overlap (invariant 1).
+            unsafe { chunks.part(range) }.sort_by(order);
+        };
+        each_chunk(n, n.div_ceil(threads).max(1), &body);
+    }
+    elements.sort_by(order);
 }
 
 /// Changes elements: `change` gets each chunk, and where it is.

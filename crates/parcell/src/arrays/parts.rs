@@ -56,6 +56,24 @@ impl Parts {
         Parts { pieces: layout.procs().iter().map(id).collect(), layout }
     }
 
+    /// Reads what came with an order.
+    pub(crate) fn read(from: &mut BlobReader<'_>) -> Result<Parts, ArrayError> {
+        super::work::read(from)
+    }
+
+    /// Reads what [`Parts::write_some`] wrote, or `None::<Parts>`.
+    pub(crate) fn read_some(from: &mut BlobReader<'_>) -> Result<Option<Parts>, ArrayError> {
+        super::work::read(from)
+    }
+
+    pub(crate) fn write(&self, to: &mut BlobWriter) -> Result<(), EncodeError> {
+        to.write(self)
+    }
+
+    pub(crate) fn write_some(this: Option<&Parts>, to: &mut BlobWriter) -> Result<(), EncodeError> {
+        to.write(&this.cloned())
+    }
+
     /// The array in words.
     pub(crate) fn name(&self) -> String {
         let number = self.pieces.first().map_or(0, |id| id.number);
@@ -136,7 +154,7 @@ pub(crate) fn slice<T, D: Rank>(piece: &Array<T, D>) -> &[T] {
 impl Job {
     /// Reads the order's first part.
     pub(crate) fn read(from: &mut BlobReader<'_>) -> Result<Job, ArrayError> {
-        Ok(Job { parts: super::work::read(from)?, piece: super::work::read(from)? })
+        Ok(Job { parts: Parts::read(from)?, piece: super::work::read_number(from)? })
     }
 
     /// Keeps what was made, in the place for it.
@@ -144,16 +162,27 @@ impl Job {
         &self,
         elements: Array<T, D>,
     ) -> Result<(), ArrayError> {
-        let wanted = self.parts.layout.piece_shape(self.piece);
-        if elements.shape() != wanted {
-            return Err(super::error::shapes(
-                &format!("{}, piece {}", self.parts.name(), self.piece),
-                &wanted,
-                elements.shape(),
-            ));
-        }
+        self.check(elements.shape())?;
         self.keep_shared(Arc::new(in_order(elements)));
         Ok(())
+    }
+
+    fn check(&self, shape: &[usize]) -> Result<(), ArrayError> {
+        let wanted = self.parts.layout.piece_shape(self.piece);
+        if shape == wanted {
+            return Ok(());
+        }
+        let name = format!("{}, piece {}", self.parts.name(), self.piece);
+        Err(super::error::shapes(&name, &wanted, shape))
+    }
+
+    /// As [`Job::keep`], of the elements in row-major order.
+    ///
+    /// # Panics
+    /// If there are not as many as the piece has.
+    pub(crate) fn keep_elements<T: Element, D: Rank>(&self, elements: Vec<T>) {
+        let shape = self.parts.layout.piece_shape(self.piece);
+        self.keep_shared::<T, D>(Arc::new(shaped(&shape, elements)));
     }
 
     /// As [`Job::keep`], of what has the right shape and order.
@@ -165,17 +194,13 @@ impl Job {
     pub(crate) fn share<T: Element, D: Rank>(&self) -> Result<Arc<Array<T, D>>, ArrayError> {
         self.parts.share(self.piece)
     }
-
-    /// A vector of the piece's elements, as the array that it is.
-    pub(crate) fn shaped<T, D: Rank>(&self, elements: Vec<T>) -> Array<T, D> {
-        shaped(&self.parts.layout.piece_shape(self.piece), elements)
-    }
 }
 
 /// Elements in row-major order as an array.
 pub(crate) fn shaped<T, D: Rank>(shape: &[usize], elements: Vec<T>) -> Array<T, D> {
-    let array = ndarray::ArrayD::from_shape_vec(shape, elements).expect("as many as the shape has");
-    array.into_dimensionality().expect("the rank is the array's")
+    let mut dimension = D::zeros(shape.len());
+    dimension.slice_mut().copy_from_slice(shape);
+    Array::from_shape_vec(dimension, elements).expect("as many as the shape has")
 }
 
 impl Shared {

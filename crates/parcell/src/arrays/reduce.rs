@@ -15,8 +15,8 @@ use super::element::{Element, Rank};
 use super::error::{ArrayError, OrPanic};
 use super::function::{Apply, ElementFunction};
 use super::parallel;
-use super::parts::{Job, Parts, Shared, shaped, slice};
-use super::work::{Outcome, code, nothing, read, values};
+use super::parts::{Job, Parts, Shared, slice};
+use super::work::{Outcome, code, nothing, read_number, values, write_number};
 use crate::distributed::Portable;
 use crate::distributed::blob::{BlobReader, BlobWriter};
 use crate::distributed::function::hold;
@@ -523,12 +523,12 @@ fn thin<T: Element, D: Rank, G: ElementFunction<(T, T), T>>(
     fn body<T: Element, D: Rank, G: ElementFunction<(T, T), T>>(
         from: &mut BlobReader<'_>,
     ) -> Outcome {
-        let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
-        let axis: usize = read(from)?;
+        let (job, source) = (Job::read(from)?, Parts::read(from)?);
+        let axis = read_number(from)?;
         let op = G::read(from)?;
         let piece = source.share::<T, D>(job.piece)?;
         let reduced = along(slice(&piece), piece.shape(), axis, &|a, b| op.once((a, b)));
-        job.keep(job.shaped::<T, D>(reduced))?;
+        job.keep_elements::<T, D>(reduced);
         nothing()
     }
     let layout = array.layout();
@@ -536,8 +536,8 @@ fn thin<T: Element, D: Rank, G: ElementFunction<(T, T), T>>(
     let thin = layout.recut(axis.index(), (0..=chunks).collect());
     let parts = array.open()?;
     let write = &mut |_, to: &mut BlobWriter| {
-        to.write(parts)?;
-        to.write(&axis.index())?;
+        parts.write(to)?;
+        write_number(to, axis.index())?;
         op.write(to)
     };
     Shared::make(thin, &[parts], place, code(body::<T, D, G>), write).map(DArray::of)
@@ -559,22 +559,21 @@ where
     fn body<T: Element, D: Rank, E: Rank, G: ElementFunction<(T, T), T>>(
         from: &mut BlobReader<'_>,
     ) -> Outcome {
-        let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
-        let (axis, chunks): (usize, usize) = (read(from)?, read(from)?);
+        let (job, source) = (Job::read(from)?, Parts::read(from)?);
+        let (axis, chunks) = (read_number(from)?, read_number(from)?);
         let op = G::read(from)?;
         let mut ranges = job.parts.layout.ranges(job.piece);
         ranges.insert(axis, 0..chunks);
         let block = collect::<T, D>(&source, &ranges, Location::caller())?;
-        let reduced = along(slice(&block), block.shape(), axis, &|a, b| op.once((a, b)));
-        let shape = job.parts.layout.piece_shape(job.piece);
-        job.keep(shaped::<T, E>(&shape, reduced))?;
+        let reduced = along(block.elements(), block.shape(), axis, &|a, b| op.once((a, b)));
+        job.keep_elements::<T, E>(reduced);
         nothing()
     }
     let parts = partial.open()?;
     let write = &mut |_, to: &mut BlobWriter| {
-        to.write(parts)?;
-        to.write(&axis.index())?;
-        to.write(&chunks)?;
+        parts.write(to)?;
+        write_number(to, axis.index())?;
+        write_number(to, chunks)?;
         op.write(to)
     };
     let layout = parts.layout.without(axis.index());

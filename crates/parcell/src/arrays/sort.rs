@@ -6,13 +6,13 @@ use std::ops::Range;
 use std::panic::Location;
 
 use ndarray::{Array1, Ix1};
-use rayon::prelude::*;
 
 use super::block::fetch;
 use super::darray::DArray;
 use super::element::Element;
 use super::error::{ArrayError, OrPanic};
 use super::layout::Layout;
+use super::parallel;
 use super::parts::{Job, Parts, Shared, slice};
 use super::work::{Outcome, code, nothing, read, values};
 use crate::distributed::blob::{BlobReader, BlobWriter};
@@ -57,7 +57,7 @@ impl<T: Element + PartialOrd> DArray<T, Ix1> {
         let code_of_pieces = code(sort_piece::<T>);
         let (sorted, answers) =
             Shared::make_and_tell(parts.layout.clone(), &[parts], place, code_of_pieces, &mut {
-                |_, to: &mut BlobWriter| to.write(parts)
+                |_, to: &mut BlobWriter| parts.write(to)
             })?;
         let bounds = bounds(values::<Vec<T>>(answers)?, parts.layout.pieces());
         let write = &mut |_, to: &mut BlobWriter| to.write(&bounds);
@@ -80,9 +80,9 @@ fn order<T: PartialOrd>(a: &T, b: &T) -> Ordering {
 }
 
 fn sort_piece<T: Element + PartialOrd>(from: &mut BlobReader<'_>) -> Outcome {
-    let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
+    let (job, source) = (Job::read(from)?, Parts::read(from)?);
     let mut elements = slice(&*source.share::<T, Ix1>(job.piece)?).to_vec();
-    elements.par_sort_by(order);
+    parallel::sort(&mut elements, order);
     let samples = samples(&elements);
     job.keep(Array1::from_vec(elements))?;
     Ok(hold(samples))
@@ -154,15 +154,15 @@ impl Plan {
 }
 
 fn merge<T: Element + PartialOrd>(from: &mut BlobReader<'_>) -> Outcome {
-    let (job, source) = (Job::read(from)?, read::<Parts>(from)?);
+    let (job, source) = (Job::read(from)?, Parts::read(from)?);
     let wanted: Wanted = read(from)?;
     let wanted: Vec<_> =
         wanted.into_iter().map(|(piece, part)| (piece, std::iter::once(part).collect())).collect();
     let runs = fetch::<T, Ix1>(&source, &wanted, 0, Location::caller())?;
-    let mut elements = Vec::with_capacity(runs.iter().map(|run| run.len()).sum());
-    runs.iter().for_each(|run| elements.extend_from_slice(slice(run)));
+    let mut elements = Vec::with_capacity(runs.iter().map(|run| run.elements().len()).sum());
+    runs.iter().for_each(|run| elements.extend_from_slice(run.elements()));
     // A stable sort finds the runs and merges them.
-    elements.par_sort_by(order);
+    parallel::sort(&mut elements, order);
     job.keep(Array1::from_vec(elements))?;
     nothing()
 }

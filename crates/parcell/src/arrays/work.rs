@@ -1,6 +1,7 @@
 //! What processes do with pieces: sending the order, running it there, reading the answers.
 
 use std::any::Any;
+use std::ops::Range;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -78,10 +79,41 @@ pub(crate) fn reply(incoming: Result<Incoming, RemoteError>) -> Result<Incoming,
 /// The value of an answer.
 pub(crate) fn value<R: Portable>(mut reply: Incoming) -> Result<R, ArrayError> {
     let mut reader = reply.reader();
-    match read::<Option<ArrayError>>(&mut reader)? {
+    check(&mut reader)?;
+    read(&mut reader)
+}
+
+/// Reads the first part of an answer: whether there is an error.
+fn check(from: &mut BlobReader<'_>) -> Result<(), ArrayError> {
+    match read::<Option<ArrayError>>(from)? {
         Some(error) => Err(error),
-        None => read(&mut reader),
+        None => Ok(()),
     }
+}
+
+// The following are not generic, so that cells need not compile them.
+
+/// Reads a number that came with an order.
+pub(crate) fn read_number(from: &mut BlobReader<'_>) -> Result<usize, ArrayError> {
+    read(from)
+}
+
+/// Reads ranges that came with an order.
+pub(crate) fn read_ranges(from: &mut BlobReader<'_>) -> Result<Vec<Range<usize>>, ArrayError> {
+    read(from)
+}
+
+/// Writes ranges.
+pub(crate) fn write_ranges(
+    to: &mut BlobWriter,
+    ranges: &[Range<usize>],
+) -> Result<(), EncodeError> {
+    to.write(&ranges.to_vec())
+}
+
+/// Writes a number.
+pub(crate) fn write_number(to: &mut BlobWriter, number: usize) -> Result<(), EncodeError> {
+    to.write(&number)
 }
 
 /// Calls a function with arguments that are written and read again.
@@ -129,10 +161,8 @@ impl Orders<'_> {
         let explain = |error| super::parts::explain(self.arrays, error);
         let mut incoming = reply(result).map_err(explain)?;
         // The rest of the answer is read by those who know its type.
-        match read::<Option<ArrayError>>(&mut incoming.reader())? {
-            Some(error) => Err(explain(error)),
-            None => Ok(incoming),
-        }
+        check(&mut incoming.reader()).map_err(explain)?;
+        Ok(incoming)
     }
 }
 
