@@ -12,6 +12,7 @@ use ndarray::{Array, Array1, Array2, Array3, ArrayD, Axis, IxDyn, s};
 use num_complex::Complex;
 use parcell::arrays::{ArrayError, Dims, Element, Layout, allow_scalar, try_distribute_over};
 use parcell::distributed::{Census, census, init};
+use parcell::interrupt::{self, Interrupted};
 use parcell::prelude::*;
 use parcell::threads::timedwait;
 use proptest::prelude::*;
@@ -48,6 +49,7 @@ fn main() {
         ("own pieces", own_pieces),
         ("handles travel", handles_travel),
         ("errors tell what is wrong", errors),
+        ("an interrupt", an_interrupt),
         ("a closed array", a_closed_array),
         ("a dead worker", a_dead_worker),
     ];
@@ -728,6 +730,29 @@ fn errors() {
     let wrong = |_: Vec<Range<usize>>| Array1::<f64>::zeros(3);
     assert!(message(DArray::try_from_blocks(30, wrong)).contains("the shapes 10 and 3"));
     assert_eq!(a.sum(), 12.0, "the arrays are as they were");
+}
+
+fn an_interrupt() {
+    let a = dones(64);
+    let begun = RemoteChannel::new(1000, 1);
+    let endless = remote!(|x: f64| {
+        begun.put(());
+        loop {
+            interrupt::check();
+            if x < 0.0 {
+                break x;
+            }
+        }
+    });
+    std::thread::scope(|scope| {
+        let mapping = scope.spawn(|| catch_unwind(AssertUnwindSafe(|| a.map(endless))));
+        begun.take();
+        interrupt::raise();
+        let unwound = mapping.join().expect("the panic was caught").unwrap_err();
+        interrupt::clear();
+        assert!(unwound.is::<Interrupted>());
+    });
+    assert_eq!(a.map(|x: f64| x + 1.0).sum(), 128.0, "the workers go on");
 }
 
 fn a_closed_array() {

@@ -147,7 +147,7 @@ impl<T: Element + Float, D: Rank> DArray<T, D> {
     /// ```
     /// use parcell::prelude::*;
     ///
-    /// assert_eq!(distribute(&ndarray::array![3e200, 4e200]).norm(), 5e200);
+    /// assert_eq!(distribute(&ndarray::array![3.0, 4.0]).norm(), 5.0);
     /// ```
     ///
     /// # Source
