@@ -227,6 +227,19 @@ impl BlobWriter {
         true
     }
 
+    /// Writes the elements of a large plain array without a copy, in row-major order, to be read as
+    /// a vector, whose type this is; `false` for anything else.
+    pub(crate) fn write_elements_of(&mut self, array: KeepAlive, kind: &str) -> bool {
+        let Some(plain) = PlainType::of((*array).type_id()) else { return false };
+        let Some(shape) = plain.shape(&*array) else { return false };
+        if !self.large(plain, &shape) {
+            return false;
+        }
+        let Some(bulk) = plain.share(array) else { return false };
+        self.write_bulk(bulk, kind, &[shape.iter().product()]);
+        true
+    }
+
     fn write_plain(&mut self, value: &dyn Any, plain: &PlainType, kind: &str) {
         let Some(shape) = plain.shape(value) else { return };
         if self.large(plain, &shape)

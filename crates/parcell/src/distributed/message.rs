@@ -194,7 +194,7 @@ pub struct Census {
     pub functions: usize,
     /// Channels.
     pub channels: usize,
-    /// Values of `WorkerLocal`.
+    /// Values of `WorkerLocal`, and pieces of arrays.
     pub locals: usize,
     /// Handles to what other processes, or this one, hold.
     pub handles: usize,
