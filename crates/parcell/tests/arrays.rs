@@ -42,6 +42,7 @@ fn main() {
         ("reductions along axes", axes),
         ("products and norms", products_and_norms),
         ("matrix products", matrix_products),
+        ("systems of equations", systems_of_equations),
         ("transposition", transposition),
         ("sorting", sorting),
         ("margins", margins),
@@ -515,6 +516,56 @@ fn matrix_products() {
     assert!(told.contains("matmul: the shapes 130×70 and 130×70"), "{told}");
     let told = message(a.try_matvec(dones(3)));
     assert!(told.contains("matvec: the shapes 130×70 and 3"), "{told}");
+}
+
+/// Numbers without a pattern.
+fn rough(i: usize) -> f64 {
+    ((i * i * 7 + i * 131 + 1) as f64).sin()
+}
+
+/// Whether a solution is as accurate as pivoting makes it.
+fn solves(a: &Array2<f64>, x: &Array2<f64>, b: &Array2<f64>) -> bool {
+    let largest = |array: &Array2<f64>| array.iter().fold(0.0_f64, |m, x| m.max(x.abs()));
+    let scale = largest(a) * largest(x) * a.nrows() as f64 + largest(b);
+    largest(&(a.dot(x) - b)) <= 1e-13 * scale
+}
+
+fn systems_of_equations() {
+    // Sizes of no block, of one and of several.
+    let size = prop_oneof![0_usize..40, Just(64), 65_usize..200];
+    let plans = (size, 0_usize..9)
+        .prop_flat_map(|(n, m)| (layouts(vec![n, n]), layouts(vec![n, m]), layouts(vec![n])));
+    on_random(40, plans, |(matrix, several, one)| {
+        let (a, da) = matrix.spread(rough);
+        let (a, da) = (a.into_dimensionality::<ndarray::Ix2>().unwrap(), two(&da));
+        let (b, db) = several.spread(float);
+        let db = two(&db);
+        let x = da.solve(&db);
+        assert_eq!(x.layout(), db.layout());
+        let b = b.into_dimensionality().unwrap();
+        assert!(solves(&a, &x.to_array(), &b), "{} of {}", b.ncols(), a.nrows());
+        assert_eq!(da.solve(&b), x, "bit for bit");
+        let b = one.array(float).into_dimensionality::<ndarray::Ix1>().unwrap();
+        let x = da.solve(&b);
+        assert_eq!(x.layout(), distribute(&b).layout());
+        assert!(solves(&a, &x.to_array().insert_axis(Axis(1)), &b.insert_axis(Axis(1))));
+        assert_eq!(da.to_array(), a, "the matrix is as it was");
+    });
+    let a = distribute(&ndarray::array![[0.0_f32, 2.0], [3.0, 0.0]]);
+    assert_eq!(a.solve(&ndarray::array![4.0_f32, 6.0]).to_array(), ndarray::array![2.0, 2.0]);
+    let a = DArray::from_fn((100, 100), |(i, j): (usize, usize)| {
+        if j == 70 { 0.0 } else { ((i * 131 + j * 37 + 1) as f64).sin() }
+    });
+    let Err(ArrayError::Singular { column, .. }) = a.try_solve(dones(100)) else {
+        panic!("a column of zeros")
+    };
+    assert_eq!(column, 70);
+    let told = message(dzeros((4, 4)).try_solve(&Array1::zeros(4)));
+    assert!(told.contains("(4×4) is singular: no pivot is left in column 0"), "{told}");
+    assert!(message(dones((4, 3)).try_solve(dones(4))).contains("solve: the shapes 4×3 and 4"));
+    assert!(message(dones((4, 4)).try_solve(dones(5))).contains("the shapes 4×4 and 5"));
+    let eye = distribute(&Array2::<f64>::eye(40));
+    assert!(eye.solve(dfill(f64::NAN, 40)).all(f64::is_nan));
 }
 
 /// The same array with its rank known.

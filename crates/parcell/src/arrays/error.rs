@@ -48,9 +48,17 @@ pub enum ArrayError {
     /// Single elements are not read while [`allow_scalar`](super::allow_scalar) forbids it.
     #[error(
         "reading single elements of a DArray is switched off, since each costs a round trip: use \
-         `to_array()`, `slice(…)` or `with_local`, or `allow_scalar(true)`"
+         `to_array()`, `slice(…)` or `local_part()`, or `allow_scalar(true)`"
     )]
     ScalarForbidden,
+    /// A system of equations has no solution, or many.
+    #[error("{array} is singular: no pivot is left in column {column}")]
+    Singular {
+        /// The matrix.
+        array: String,
+        /// The column, from 0, that depends on those before it.
+        column: usize,
+    },
     /// Something that this array, or this process, cannot do.
     #[error("{what}")]
     Refused {

@@ -23,6 +23,7 @@ mod operators;
 mod parallel;
 mod parts;
 mod reduce;
+mod solve;
 mod sort;
 mod work;
 
@@ -40,3 +41,4 @@ pub use halo::{Boundary, Halo};
 pub use layout::{Layout, default_grid};
 pub use map::PieceFunction;
 pub use operand::Operand;
+pub use solve::Real;
