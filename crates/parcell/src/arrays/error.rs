@@ -9,7 +9,7 @@ use crate::distributed::error::{OrRaise as _, raise_all};
 use crate::distributed::{CompositeError, RemoteError};
 
 /// Why an operation on a [`DArray`](super::DArray) gave no result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum ArrayError {
     /// Two shapes that must be equal, or fit, do not.
@@ -58,6 +58,38 @@ pub enum ArrayError {
         array: String,
         /// The column, from 0, that depends on those before it.
         column: usize,
+    },
+    /// Too many steps have not made the residual as small as was asked for.
+    #[error(
+        "not converged after {steps} steps: the residual is {residual:.3e} of the right side, and \
+         {tolerance:e} was asked for"
+    )]
+    NotConverged {
+        /// How many steps were taken.
+        steps: usize,
+        /// The last residual's norm, divided by that of the right side.
+        residual: f64,
+        /// What it should have come to.
+        tolerance: f64,
+    },
+    /// Conjugate gradients need an operator that is symmetric and positive definite.
+    #[error(
+        "the operator is not positive definite: in step {step} a direction p has p·A(p) = \
+         {product:e}"
+    )]
+    NotPositive {
+        /// The step, from 1.
+        step: usize,
+        /// What must be positive.
+        product: f64,
+    },
+    /// A file that cannot be read or written.
+    #[error("{path}: {what}")]
+    File {
+        /// Which file.
+        path: String,
+        /// Why.
+        what: String,
     },
     /// Something that this array, or this process, cannot do.
     #[error("{what}")]
@@ -138,7 +170,7 @@ impl fmt::Display for Ranges<'_> {
 
 /// For the forms that panic.
 pub(crate) trait OrPanic<T> {
-    /// The value, or a panic that says what failed, at the caller's caller.
+    /// The value, or a panic with the error itself, at the caller's caller.
     fn or_panic(self) -> T;
 }
 
@@ -159,7 +191,7 @@ fn panic(error: ArrayError) -> ! {
     match error {
         ArrayError::Remote(error) => Err(error).or_raise(),
         ArrayError::Several(CompositeError { errors }) => raise_all(errors),
-        other => panic!("{other}"),
+        other => std::panic::panic_any(other),
     }
 }
 

@@ -182,6 +182,17 @@ impl Layout {
         &self.procs
     }
 
+    /// Each owner once, in the order of their first pieces.
+    pub(crate) fn owners(&self) -> Vec<usize> {
+        let mut owners: Vec<usize> = Vec::new();
+        for owner in &self.procs {
+            if !owners.contains(owner) {
+                owners.push(*owner);
+            }
+        }
+        owners
+    }
+
     /// The number of pieces.
     #[must_use]
     pub fn pieces(&self) -> usize {

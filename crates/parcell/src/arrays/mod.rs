@@ -15,6 +15,7 @@ mod element;
 mod error;
 mod function;
 mod halo;
+mod iterate;
 mod layout;
 mod linear;
 mod map;
@@ -38,6 +39,9 @@ pub use element::{Element, Rank};
 pub use error::{ArrayError, LostPiece};
 pub use function::ElementFunction;
 pub use halo::{Boundary, Halo};
+pub use iterate::{
+    Iterated, conjugate_gradient_steps, conjugate_gradients, try_conjugate_gradients,
+};
 pub use layout::{Layout, default_grid};
 pub use map::PieceFunction;
 pub use operand::Operand;

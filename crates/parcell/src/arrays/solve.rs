@@ -145,12 +145,7 @@ impl Plan {
         if size != shape[1] || !(1..=2).contains(&b.len()) || b[0] != size {
             return Err(shapes("solve", &shape, b));
         }
-        let mut owners: Vec<usize> = Vec::new();
-        for owner in a.procs() {
-            if !owners.contains(owner) {
-                owners.push(*owner);
-            }
-        }
+        let owners = a.owners();
         // Eight blocks for each process keep all busy until close to the end.
         let width = (size / (8 * owners.len())).clamp(NARROWEST, WIDEST);
         let blocks = size.div_ceil(width).max(1);
@@ -464,7 +459,7 @@ mod tests {
     #[test]
     fn triangles_are_divided_by() {
         for size in [0, 1, 8, 9, 37] {
-            let triangle = matrix(size, size) + 4.0 * Array2::eye(size);
+            let triangle = matrix(size, size) + 4.0 * Array2::<f64>::eye(size);
             let x = matrix(size, 3);
             let upper =
                 Array2::from_shape_fn(
