@@ -19,6 +19,7 @@ mod iterate;
 mod layout;
 mod linear;
 mod map;
+mod npy;
 mod operand;
 mod operators;
 mod parallel;
@@ -44,5 +45,6 @@ pub use iterate::{
 };
 pub use layout::{Layout, default_grid};
 pub use map::PieceFunction;
+pub use npy::NpyElement;
 pub use operand::Operand;
 pub use solve::Real;
