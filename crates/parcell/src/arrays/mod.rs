@@ -16,6 +16,7 @@ mod error;
 mod function;
 mod halo;
 mod iterate;
+mod lanes;
 mod layout;
 mod linear;
 mod map;

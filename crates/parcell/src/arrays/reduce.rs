@@ -497,7 +497,7 @@ where
     values(array.shared().each(&[], place, code, &mut |_, _| Ok(()))?)
 }
 
-fn check_axis(parts: &Parts, axis: Axis) -> Result<(), ArrayError> {
+pub(crate) fn check_axis(parts: &Parts, axis: Axis) -> Result<(), ArrayError> {
     let shape = parts.layout.shape();
     let refused = |what| Err(ArrayError::Refused { what });
     match shape.get(axis.index()) {
