@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ndarray::{Array, Array1, Array2, Array3, ArrayD, Axis, IxDyn, s};
 use num_complex::Complex;
-use parcell::arrays::{ArrayError, Dims, Element, Layout, allow_scalar, try_distribute_over};
+use parcell::arrays::{Dims, Element, Layout, try_conjugate_gradients, try_distribute_over};
 use parcell::distributed::{Census, census, init};
 use parcell::interrupt::{self, Interrupted};
 use parcell::prelude::*;
@@ -43,8 +43,11 @@ fn main() {
         ("products and norms", products_and_norms),
         ("matrix products", matrix_products),
         ("systems of equations", systems_of_equations),
+        ("conjugate gradients", conjugate_gradients_converge),
         ("transposition", transposition),
         ("sorting", sorting),
+        ("functions of lanes", functions_of_lanes),
+        ("files for numpy", files_for_numpy),
         ("margins", margins),
         ("a stencil", a_stencil),
         ("own pieces", own_pieces),
@@ -568,6 +571,172 @@ fn systems_of_equations() {
     assert!(eye.solve(dfill(f64::NAN, 40)).all(f64::is_nan));
 }
 
+fn conjugate_gradients_converge() {
+    on_random(15, (1_usize..60).prop_flat_map(|n| layouts(vec![n])), |plan| {
+        let n = plan.shape[0];
+        let root = Array2::from_shape_fn((n, n), |(i, j)| rough(i * n + j));
+        let matrix = root.t().dot(&root) + n as f64 * Array2::<f64>::eye(n);
+        let spread = distribute(&matrix);
+        let (b, _) = plan.spread(float);
+        let b = b.into_dimensionality::<ndarray::Ix1>().unwrap();
+        let db = distribute_over(&b, dims(n).procs(&[2, 3]));
+        let found = conjugate_gradients(|x| spread.matvec(x), &db, 1e-12);
+        assert!(found.converged && found.residuals.len() <= n + 10);
+        assert!(found.residuals[found.residuals.len() - 1] <= 1e-12 * db.norm());
+        assert_eq!(found.solution.layout(), db.layout());
+        let difference = matrix.dot(&found.solution.to_array()) - &b;
+        assert!(difference.iter().all(|x| x.abs() < 1e-9), "{n}");
+        assert_eq!(db.to_array(), b, "the right side is as it was");
+    });
+    // Of rank 2, and in f32.
+    let factors = DArray::from_fn((6, 5), |(i, j): (usize, usize)| (1 + i + j) as f32);
+    let found = conjugate_gradients(|x| &factors * x, &factors, 1e-6);
+    assert!(found.solution.all(|x: f32| (x - 1.0).abs() < 1e-4));
+    let nothing = conjugate_gradients(|x| -x, &dzeros(7), 1e-9);
+    assert!(nothing.converged && nothing.solution.sum() == 0.0);
+    let told = message(try_conjugate_gradients(|x| -x, &dones(7), 1e-9));
+    assert!(told.contains("not positive definite: in step 1") && told.contains("-7e0"), "{told}");
+    let told = message(try_conjugate_gradients(|_| dones(3), &dones(7), 1e-9));
+    assert!(told.contains("the shapes 7 and 3"), "{told}");
+    // Not symmetric, so it does not come to an end.
+    let shift = distribute(&ndarray::array![[1.0, 9.0], [-9.0, 1.0]]);
+    let told = message(try_conjugate_gradients(|x| shift.matvec(x), &dones(2), 1e-9));
+    assert!(told.contains("not converged after 20 steps"), "{told}");
+}
+
+fn functions_of_lanes() {
+    on_random(60, shapes(1..4).prop_flat_map(layouts), |plan| {
+        for axis in 0..plan.shape.len() {
+            let (array, spread) = plan.spread(|i| (i * 37 % 101) as i64);
+            if plan.shape[axis] == 0 {
+                let told = message(spread.try_map_slices(Axis(axis), |lane: Array1<i64>| lane));
+                assert!(told.contains(&format!("axis {axis} has no elements")), "{told}");
+                continue;
+            }
+            // Same, shorter and longer lanes.
+            let sums = spread.map_slices(Axis(axis), |mut lane: Array1<i64>| {
+                lane.accumulate_axis_inplace(Axis(0), |before, x| *x += before);
+                lane
+            });
+            let mut wanted = array.clone();
+            wanted.accumulate_axis_inplace(Axis(axis), |before, x| *x += before);
+            assert_eq!(sums.to_array(), wanted);
+            let first = spread.map_slices(Axis(axis), |lane: Array1<i64>| {
+                Array1::from_elem(1, lane.sum() as f64)
+            });
+            let kept = array.sum_axis(Axis(axis)).mapv(|x| x as f64).insert_axis(Axis(axis));
+            if !array.is_empty() {
+                assert_eq!(first.to_array(), kept);
+            }
+            let shift = 5;
+            let twice = spread.map_slices(
+                Axis(axis),
+                remote!(|lane: Array1<i64>| {
+                    lane.iter().chain(&lane).map(|x| x + shift).collect::<Array1<i64>>()
+                }),
+            );
+            if !array.is_empty() {
+                let both = [array.view(), array.view()];
+                assert_eq!(twice.to_array(), ndarray::concatenate(Axis(axis), &both).unwrap() + 5);
+                assert_eq!(twice.map(|x: i64| x).shape(), twice.shape());
+            }
+        }
+    });
+    let rows = dones(dims((6, 4)).dist(&[3, 1]));
+    let same = rows.map_slices(Axis(1), |lane: Array1<f64>| lane);
+    assert_eq!(same.layout(), rows.layout(), "nothing is moved");
+    let a = DArray::from_fn((4, 4), |(i, _): (usize, usize)| i);
+    let told =
+        message(a.try_map_slices(Axis(1), |lane: Array1<usize>| Array1::<u8>::zeros(lane[0])));
+    assert!(told.contains("map_slices: two lanes: the shapes 0 and"), "{told}");
+    assert!(message(a.try_map_slices(Axis(2), |lane: Array1<usize>| lane)).contains("axis 2"));
+}
+
+/// A folder that is removed with what is in it.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let name = format!("parcell-arrays-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        Folder(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn files_for_numpy() {
+    fn there_and_back<T: parcell::arrays::NpyElement + PartialEq + Debug>(
+        file: &std::path::Path,
+        plan: &Plan,
+        element: fn(usize) -> T,
+    ) {
+        let (array, spread) = plan.spread(element);
+        spread.save_npy(file);
+        let loaded = DArray::<T, IxDyn>::load_npy(file);
+        assert_eq!(loaded.to_array(), array);
+        let again: DArray<T, IxDyn> = DArray::load_npy_over(file, plan.dims());
+        assert_eq!((again.layout(), again.to_array()), (spread.layout(), array));
+    }
+    let folder = Folder::new();
+    let file = folder.0.join("a.npy");
+    on_random(40, plans(), |plan| {
+        there_and_back(&file, &plan, float);
+        there_and_back(&file, &plan, |i| i as u8);
+        there_and_back(&file, &plan, |i| Complex::new(i as f32, -1.0));
+        there_and_back(&file, &plan, |i| i % 3 == 0);
+    });
+    let files = std::fs::read_dir(&folder.0).unwrap().count();
+    assert_eq!(files, 1, "nothing but the last file is left");
+    // More than one buffer, cut along both dimensions; the bytes are those that numpy writes.
+    let large = drand(dims((700, 900)).procs(&[2, 3, 4, 2]).dist(&[2, 2]));
+    large.save_npy(&file);
+    let bytes = std::fs::read(&file).unwrap();
+    assert_eq!(bytes.len(), 128 + 8 * 700 * 900);
+    let wanted = "{'descr': '<f8', 'fortran_order': False, 'shape': (700, 900), }";
+    assert_eq!(bytes[..10], *b"\x93NUMPY\x01\x00\x76\x00");
+    assert_eq!(bytes[10..128], *format!("{wanted:<117}\n").as_bytes());
+    let elements = bytes[128..].chunks_exact(8).map(|x| f64::from_le_bytes(x.try_into().unwrap()));
+    assert!(elements.eq(large.to_array()), "row by row");
+    assert_eq!(DArray2::<f64>::load_npy(&file), large);
+    unreadable_files(&folder);
+}
+
+fn unreadable_files(folder: &Folder) {
+    let file = folder.0.join("b.npy");
+    dones((3, 4)).save_npy(&file);
+    let told = message(DArray2::<f32>::try_load_npy(&file));
+    assert!(told.contains("its elements are '<f8', and f32 is '<f4'"), "{told}");
+    let told = message(DArray1::<f64>::try_load_npy(&file));
+    assert!(told.contains("its shape 3×4 has rank 2, and rank 1 was asked for"), "{told}");
+    let told = message(DArray2::<f64>::try_load_npy_over(&file, dims((4, 3))));
+    assert!(told.contains("b.npy: the shapes 3×4 and 4×3"), "{told}");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..200]).unwrap();
+    let told = message(DArray2::<f64>::try_load_npy(&file));
+    assert!(told.contains("it has 200 bytes, and its shape 3×4 needs 224"), "{told}");
+    let by_columns = String::from_utf8_lossy(&bytes[10..128]).replace("False", "True ");
+    std::fs::write(&file, [&bytes[..10], by_columns.as_bytes(), &bytes[128..]].concat()).unwrap();
+    let told = message(DArray2::<f64>::try_load_npy(&file));
+    assert!(told.contains("stored by columns"), "{told}");
+    std::fs::write(&file, "words").unwrap();
+    let told = message(DArray2::<f64>::try_load_npy(&file));
+    assert!(told.contains("b.npy: it is not a .npy file"), "{told}");
+    let nowhere = folder.0.join("none").join("c.npy");
+    assert!(message(DArray2::<f64>::try_load_npy(&nowhere)).contains("No such file"));
+    assert!(message(dones(3).try_save_npy(&nowhere)).contains("c.npy: it cannot be made"));
+    assert!(message(dones(3).try_save_npy(&folder.0)).contains("this is a folder"));
+    let closed = dones(3);
+    closed.close();
+    assert!(message(closed.try_save_npy(&file)).contains("is closed"));
+    assert_eq!(std::fs::read(&file).unwrap(), b"words", "what was there stays");
+}
+
 /// The same array with its rank known.
 fn two<T: Element>(d: &DArray<T, IxDyn>) -> DArray2<T> {
     let copy = d.slice(s![.., ..]).to_darray();
@@ -759,7 +928,7 @@ fn errors() {
     let told = message(a.try_zip_map(&b, |x: f64, y: f64| x + y));
     assert!(told.contains("4×3") && told.contains("3×4"), "{told}");
     let panicked = catch_unwind(AssertUnwindSafe(|| &a + &b)).unwrap_err();
-    let panicked = panicked.downcast_ref::<String>().expect("words").clone();
+    let panicked = panicked.downcast_ref::<ArrayError>().expect("the error itself").to_string();
     assert!(panicked.contains("+: the shapes 4×3 and 3×4 do not fit"), "{panicked}");
     let told = message(try_distribute_over(&Array1::<f64>::zeros(4), dims(5)));
     assert!(told.contains('4') && told.contains('5'), "{told}");
@@ -767,7 +936,7 @@ fn errors() {
     assert!(told.contains("there is no process 9"), "{told}");
     assert!(message(DArray::try_filled(0, dims(5).procs(&[]))).contains("no process"));
     let told = message(a.try_get([0, 0]));
-    assert!(told.contains("switched off"), "{told}");
+    assert!(told.contains("switched off") && told.contains("local_part()"), "{told}");
     allow_scalar(true);
     assert_eq!((a.get([3, 2]), fetch_from!(3, a.get([0, 0]))), (1.0, 1.0));
     let told = message(a.try_get([4, 0]));

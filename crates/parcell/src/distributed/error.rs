@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arrays::ArrayError;
+
 /// Why a remote call, or a value that lives on another process, gave no result.
 ///
 /// ```no_run
@@ -223,7 +225,7 @@ pub(crate) fn raise_all(mut errors: Vec<RemoteError>) -> ! {
     }
 }
 
-/// Has the program's panics say what this file's errors say, instead of `Box<dyn Any>`. Only the first
+/// Has the program's panics say what the library's errors say, instead of `Box<dyn Any>`. Only the first
 /// call does something: whatever the program sets after it stays.
 pub(super) fn tell_in_panics() {
     static ONCE: Once = Once::new();
@@ -239,10 +241,17 @@ pub(super) fn tell_in_panics() {
     });
 }
 
-/// What a panic's payload says, if it is one of this file's errors.
+/// What a panic's payload says, if it is one of the library's errors.
 pub(crate) fn message_of(payload: &(dyn std::any::Any + Send)) -> Option<String> {
     let one = payload.downcast_ref::<RemoteError>().map(ToString::to_string);
-    one.or_else(|| payload.downcast_ref::<CompositeError>().map(ToString::to_string))
+    let one = one.or_else(|| payload.downcast_ref::<CompositeError>().map(ToString::to_string));
+    one.or_else(|| named(payload).map(|(_, message)| message))
+}
+
+/// What a cell shows in place of `Panic`, and the message, of errors that are not those of a call:
+/// where the library raises a type of error as it is, that type has a line here.
+fn named(payload: &(dyn std::any::Any + Send)) -> Option<(&'static str, String)> {
+    payload.downcast_ref::<ArrayError>().map(|error| ("ArrayError", error.to_string()))
 }
 
 /// The same without the places of panics, for a reader who gets those besides.
@@ -254,8 +263,8 @@ pub(crate) fn headline(payload: &(dyn std::any::Any + Send)) -> Option<String> {
     composite.errors.first().map(|first| first.headline() + &composite.more())
 }
 
-/// What a cell shows in place of `Panic`, and what failed where, if a panic's payload is one of this
-/// file's errors.
+/// What a cell shows in place of `Panic`, and what failed where, if a panic's payload is one of the
+/// library's errors.
 pub(crate) fn told(
     payload: &(dyn std::any::Any + Send),
 ) -> Option<(&'static str, Vec<parcell_link::RemotePanic>)> {
@@ -266,6 +275,9 @@ pub(crate) fn told(
             _ => "RemoteError",
         };
         return Some((name, error.details().into_iter().collect()));
+    }
+    if let Some((name, _)) = named(payload) {
+        return Some((name, Vec::new()));
     }
     let composite = payload.downcast_ref::<CompositeError>()?;
     let details = |error: &RemoteError| {
