@@ -24,7 +24,7 @@ pub struct Iterated<T, D> {
 /// residual's norm is at most `tolerance` times that of `b`.
 ///
 /// The function is called on this process, once a step, and shall work with operations on whole
-/// arrays. Blocks until the solution is found. A step costs what the operator does, and seven
+/// arrays. Blocks until the solution is found. A step costs what the operator does, and six
 /// messages to each owner with as many back; vectors move only as the operator moves them.
 ///
 /// # Panics
@@ -124,7 +124,7 @@ pub fn conjugate_gradient_steps<T: Real, D: Rank>(
             return Err(shapes("conjugate_gradients", &b.shape(), &image.shape()));
         }
         let product = direction.try_dot(&image)?;
-        if !(product > T::zero()) {
+        if product <= T::zero() || product.is_nan() {
             let (step, product) = (residuals.len(), product.to_f64().unwrap_or(f64::NAN));
             return Err(ArrayError::NotPositive { step, product });
         }
