@@ -15,6 +15,7 @@
 extern crate self as parcell;
 
 mod allocations;
+pub mod arrays;
 pub mod display;
 pub mod distributed;
 pub mod driver;

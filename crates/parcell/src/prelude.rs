@@ -10,6 +10,10 @@
 
 pub use rayon::prelude::*;
 
+pub use crate::arrays::{
+    DArray, DArray1, DArray2, DArray3, dfill, dims, distribute, distribute_like, distribute_over,
+    dones, drand, drandn, dzeros,
+};
 pub use crate::display::{
     Chart, Colormap, Html, Image, Json, Latex, Markdown, Rich, Span, Svg, animate, clear_output,
     heatmap, input, password, plot, progress, progress_bar, show, show_with_id, table, timeline,

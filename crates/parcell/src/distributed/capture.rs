@@ -123,7 +123,7 @@ pub(super) const NOT_CAPTURED: &str = "what runs in another process uses a varia
 /// A value of a type without size: a function item or a closure that captures nothing but such.
 /// Of other types it does not compile.
 #[inline(always)]
-pub(super) fn conjure<T: Copy>() -> T {
+pub(crate) fn conjure<T: Copy>() -> T {
     const { assert!(size_of::<T>() == 0, "{}", KEEPS_VALUES) };
     let nothing: *const T = std::ptr::NonNull::dangling().as_ptr();
     // SAFETY: reads no memory, since the type has no size, and a dangling pointer is aligned. The

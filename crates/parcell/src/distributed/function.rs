@@ -4,6 +4,7 @@
 //! and the encoded captures. The trampoline's address travels as object and offset, see
 //! [`modules`](super::modules): what one process can call, every process can.
 
+use std::any::Any;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -50,6 +51,13 @@ pub fn hold<T: Portable>(value: T) -> Arc<dyn AnyValue> {
 pub trait Callable: Send + Sync {
     /// Reads the arguments and runs it. Panics of the function unwind through this.
     fn call(&self, arguments: &mut BlobReader<'_>) -> Result<Arc<dyn AnyValue>, DecodeError>;
+
+    /// Runs it for each of many arguments of this process: takes them from a `Vec<A>` and appends
+    /// what it returns to a `Vec<R>`. False, and nothing done, if these are not the very types of the
+    /// function, such as those of the same definition compiled for another cell.
+    fn call_many(&self, _arguments: &mut dyn Any, _results: &mut dyn Any) -> bool {
+        false
+    }
 }
 
 /// The code that reads captures and makes a callable of them.
@@ -150,5 +158,12 @@ where
 {
     fn call(&self, arguments: &mut BlobReader<'_>) -> Result<Arc<dyn AnyValue>, DecodeError> {
         Ok(hold(self.function.call(arguments.read::<A>()?)))
+    }
+
+    fn call_many(&self, arguments: &mut dyn Any, results: &mut dyn Any) -> bool {
+        let Some(arguments) = arguments.downcast_mut::<Vec<A>>() else { return false };
+        let Some(results) = results.downcast_mut::<Vec<F::Output>>() else { return false };
+        results.extend(arguments.drain(..).map(|argument| self.function.call(argument)));
+        true
     }
 }

@@ -200,6 +200,15 @@ impl<T: Portable> RemoteFuture<T> {
         value::Item::Own(value).into_value()
     }
 
+    /// The value as this process holds it, together with all who fetched it here: not a clone.
+    pub(crate) fn try_share(&self) -> Result<Arc<T>, RemoteError> {
+        let value = self.bring()?;
+        match Arc::clone(&value).as_any().downcast::<T>() {
+            Ok(same) => Ok(same),
+            Err(_) => value::copy(&value).map(Arc::new),
+        }
+    }
+
     /// Blocks until the call has ended, however it ended. The value stays where it is.
     ///
     /// # Source

@@ -24,12 +24,13 @@ mod everywhere;
 #[doc(hidden)]
 pub mod function;
 mod future;
+pub(crate) mod group;
 mod handles;
-mod jobs;
+pub(crate) mod jobs;
 mod keeper;
 mod kept;
 mod launch;
-mod local;
+pub(crate) mod local;
 mod loops;
 mod macros;
 mod mailbox;
@@ -44,7 +45,7 @@ mod pool;
 mod portable;
 #[doc(hidden)]
 pub mod portions;
-mod procs;
+pub(crate) mod procs;
 mod questions;
 #[doc(hidden)]
 pub mod refusal;
@@ -58,7 +59,7 @@ mod table;
 mod target;
 pub(crate) mod transport;
 mod usage;
-mod value;
+pub(crate) mod value;
 mod waiting;
 mod watch;
 pub(crate) mod worker;

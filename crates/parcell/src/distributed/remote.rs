@@ -1,5 +1,6 @@
 //! Remote functions as values: made once, called anywhere, their captures sent to each process once.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -84,6 +85,13 @@ impl Shared {
             Source::Own(Err(error)) => Err(error.clone()),
             Source::Sent { function, captures } => Ok((function.clone(), captures.clone())),
         }
+    }
+
+    /// The function itself, on this process. May load a module, and so block.
+    pub(crate) fn callable(&self) -> Result<Arc<dyn Callable>, RemoteError> {
+        let (function, captures) = self.parts()?;
+        super::modules::fetch(&function)?;
+        super::modules::make(&function, &mut captures.arrive().map_err(not_read)?.reader())
     }
 
     /// A call of the function. Small captures travel with it; large ones are kept there.
@@ -209,6 +217,17 @@ macro_rules! arities {
             fn call(&self, arguments: &mut BlobReader<'_>) -> Result<Arc<dyn AnyValue>, DecodeError> {
                 let ($($argument,)*) = arguments.read::<($($argument,)*)>()?;
                 Ok(hold((self.function)($($argument),*)))
+            }
+
+            #[allow(non_snake_case)]
+            fn call_many(&self, arguments: &mut dyn Any, results: &mut dyn Any) -> bool {
+                let Some(arguments) = arguments.downcast_mut::<Vec<($($argument,)*)>>() else {
+                    return false;
+                };
+                let Some(results) = results.downcast_mut::<Vec<R>>() else { return false };
+                let call = |($($argument,)*)| (self.function)($($argument),*);
+                results.extend(arguments.drain(..).map(call));
+                true
             }
         }
 

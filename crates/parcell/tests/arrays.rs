@@ -1,0 +1,559 @@
+//! Distributed arrays over real workers, beside ndarray: every operation with random shapes, layouts
+//! and element types gives what ndarray gives, and nothing is left when the handles are dropped.
+
+use std::fmt::Debug;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ndarray::{Array, Array1, Array2, Array3, ArrayD, Axis, IxDyn, s};
+use num_complex::Complex;
+use parcell::arrays::{ArrayError, Dims, Element, Layout, allow_scalar, try_distribute_over};
+use parcell::distributed::{Census, census, init};
+use parcell::prelude::*;
+use parcell::threads::timedwait;
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestCaseError, TestRunner};
+use serde::{Deserialize, Serialize};
+
+use parcell::{ndarray, num_complex, serde};
+
+const WORKERS: usize = 3;
+
+fn main() {
+    init();
+    on_this_process_alone();
+    addprocs(WORKERS);
+    allow_scalar(false);
+    let checks: &[(&str, fn())] = &[
+        ("constructors", constructors),
+        ("layouts that are asked for", layouts_that_are_asked_for),
+        ("arrays there and back", there_and_back),
+        ("pieces that were computed", pieces_that_were_computed),
+        ("slices", slices),
+        ("copies between layouts", copies_between_layouts),
+        ("maps", maps),
+        ("two and three arrays", several_arrays),
+        ("operators", operators),
+        ("reductions", reductions),
+        ("reductions along axes", axes),
+        ("own pieces", own_pieces),
+        ("handles travel", handles_travel),
+        ("errors tell what is wrong", errors),
+        ("a closed array", a_closed_array),
+        ("a dead worker", a_dead_worker),
+    ];
+    let wanted = std::env::args().nth(1).unwrap_or_default();
+    for (name, check) in checks.iter().filter(|(name, _)| name.contains(&wanted)) {
+        check();
+        assert!(timedwait(nothing_is_left, 20), "{name}: left over: {:?}", census());
+        println!("{name}: ok");
+    }
+    rmprocs(&workers());
+}
+
+/// Whether no process holds anything any more.
+fn nothing_is_left() -> bool {
+    let nothing = |held: &Census| held.values + held.channels + held.locals + held.handles == 0;
+    census().values().all(nothing)
+}
+
+/// Runs a check on random inputs.
+fn on_random<S: Strategy>(cases: u32, inputs: S, check: impl Fn(S::Value))
+where
+    S::Value: Debug,
+{
+    let config = Config { cases, failure_persistence: None, ..Config::default() };
+    let checked = |input| {
+        let outcome = catch_unwind(AssertUnwindSafe(|| check(input)));
+        outcome.map_err(|_| TestCaseError::fail("see the panic above"))
+    };
+    TestRunner::new(config).run(&inputs, checked).unwrap();
+}
+
+/// A shape, and how to cut it: nothing said, some processes, or a grid of them.
+#[derive(Debug, Clone)]
+struct Plan {
+    shape: Vec<usize>,
+    procs: Vec<usize>,
+    grid: Option<Vec<usize>>,
+}
+
+impl Plan {
+    fn dims(&self) -> Dims<IxDyn> {
+        let dims = dims(&self.shape[..]);
+        match &self.grid {
+            _ if self.procs.is_empty() => dims,
+            Some(grid) => dims.procs(&self.procs).dist(grid),
+            None => dims.procs(&self.procs),
+        }
+    }
+
+    fn array<T>(&self, element: impl Fn(usize) -> T) -> ArrayD<T> {
+        let n = self.shape.iter().product();
+        ArrayD::from_shape_vec(&self.shape[..], (0..n).map(element).collect()).unwrap()
+    }
+
+    fn spread<T: Element>(&self, element: impl Fn(usize) -> T) -> (ArrayD<T>, DArray<T, IxDyn>) {
+        let array = self.array(element);
+        let spread = distribute_over(&array, self.dims());
+        (array, spread)
+    }
+}
+
+/// Layouts of a shape. Processes may be listed several times, the driver among them, and be more
+/// than there are rows.
+fn layouts(shape: Vec<usize>) -> impl Strategy<Value = Plan> {
+    let procs = prop::collection::vec(1..=WORKERS + 1, 0..7);
+    let grid = shape.iter().map(|extent| 1..=(*extent).clamp(1, 3)).collect::<Vec<_>>();
+    (procs, prop::option::of(grid)).prop_map(move |(mut procs, grid)| {
+        if let Some(grid) = &grid {
+            let pieces: usize = grid.iter().product();
+            procs = (0..pieces).map(|k| *procs.get(k).unwrap_or(&(2 + k % WORKERS))).collect();
+        }
+        Plan { shape: shape.clone(), procs, grid }
+    })
+}
+
+fn shapes(ranks: Range<usize>) -> impl Strategy<Value = Vec<usize>> {
+    prop::collection::vec(prop_oneof![1 => Just(0_usize), 9 => 1_usize..9], ranks)
+}
+
+fn plans() -> impl Strategy<Value = Plan> {
+    shapes(1..5).prop_flat_map(layouts)
+}
+
+/// Two layouts of a shape.
+fn pairs() -> impl Strategy<Value = (Plan, Plan)> {
+    shapes(1..5).prop_flat_map(|shape| (layouts(shape.clone()), layouts(shape)))
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(crate = "parcell::serde")]
+struct Named {
+    name: String,
+    value: f64,
+}
+
+fn named(i: usize) -> Named {
+    Named { name: format!("number {i}"), value: i as f64 / 7.0 }
+}
+
+fn float(i: usize) -> f64 {
+    (i as f64 * 0.7).sin()
+}
+
+/// Without workers the driver does it all.
+fn on_this_process_alone() {
+    let a = DArray::from_fn((20, 3), |(i, j): (usize, usize)| i + j);
+    assert_eq!((a.procs(), a.is_local()), (&[1][..], true));
+    assert_eq!(a.map(|x: usize| 2 * x).sum(), 2 * a.to_array().sum());
+    drop(a);
+    assert!(timedwait(nothing_is_left, 20), "{:?}", census());
+}
+
+fn constructors() {
+    let a = dzeros((5, 7));
+    assert_eq!((a.shape(), a.ndim(), a.len()), (vec![5, 7], 2, 35));
+    assert_eq!(a.procs(), [2, 3, 4]);
+    assert_eq!(a.to_array(), Array2::<f64>::zeros((5, 7)));
+    assert_eq!(dones(9).to_array(), Array1::<f64>::ones(9));
+    assert_eq!(dfill(named(3), (2, 3, 2)).to_array(), Array3::from_elem((2, 3, 2), named(3)));
+    assert_eq!(DArray::<i8, _>::ones([3, 3]).sum(), 9);
+    let index = |(i, j, k): (usize, usize, usize)| 100 * i + 10 * j + k;
+    assert_eq!(
+        DArray::from_fn((4, 5, 6), index).to_array(),
+        Array3::from_shape_fn((4, 5, 6), index)
+    );
+    let shift = 5;
+    let shifted = DArray::from_fn(1000, remote!(|i: usize| i + shift));
+    assert_eq!(shifted.to_array(), Array1::from_iter(5..1005));
+    let blocks = DArray::from_blocks((10, 4), |ranges: Vec<Range<usize>>| {
+        Array2::from_shape_fn((ranges[0].len(), ranges[1].len()), |(i, j)| {
+            (ranges[0].start + i, ranges[1].start + j, myid())
+        })
+    });
+    assert_eq!(blocks.slice(s![9, 3]).to_array()[()], (9, 3, 4));
+    on_random(30, plans(), |plan| {
+        let seeded = |plan: &Plan| DArray::<f64, _>::random(plan.dims().seed(7)).to_array();
+        let same = Plan { procs: vec![1], grid: None, ..plan.clone() };
+        assert_eq!(seeded(&plan), seeded(&same), "random numbers do not depend on the layout");
+        assert_eq!(drandn(plan.dims().seed(7)), drandn(same.dims().seed(7)));
+    });
+    let normal = drandn(dims(100_000).seed(1));
+    let mean = normal.mean().unwrap();
+    let variance = normal.map(|x: f64| x * x).mean().unwrap();
+    assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean}, {variance}");
+    let uniform = drand(100_000);
+    assert!((uniform.mean().unwrap() - 0.5).abs() < 0.01);
+    assert_ne!(uniform, drand(100_000));
+}
+
+fn layouts_that_are_asked_for() {
+    let a = dzeros(dims((8, 6)).procs(&[1, 2, 3, 4]).dist(&[2, 2]));
+    assert_eq!(a.layout().grid(), [2, 2]);
+    assert_eq!((a.owner([0, 0]), a.owner([0, 3]), a.owner([7, 0])), (1, 2, 3));
+    assert_eq!(a.local_indices(), [0..4, 0..3]);
+    let few = dzeros(2);
+    assert_eq!(few.procs(), [2, 3], "more processes than elements");
+    let irregular = Layout::with_cuts(vec![vec![0, 3, 10]], vec![4, 2]).unwrap();
+    let b = dfill(1_u8, dims(10).layout(&irregular));
+    assert_eq!((b.procs(), b.owner(3)), (&[4, 2][..], 2));
+    assert_eq!(b.filled_like(2.5).layout(), &irregular);
+}
+
+fn same_there_and_back<T: Element + PartialEq + Debug>(plan: &Plan, element: fn(usize) -> T) {
+    let (array, spread) = plan.spread(element);
+    assert_eq!(spread.shape(), array.shape());
+    assert_eq!(spread.to_array(), array);
+    assert!(spread == array);
+    let like = distribute_like(&array, &spread);
+    assert_eq!(like.layout(), spread.layout());
+}
+
+fn there_and_back() {
+    on_random(60, plans(), |plan| {
+        same_there_and_back(&plan, float);
+        same_there_and_back(&plan, |i| i as u8);
+        same_there_and_back(&plan, |i| Complex::new(i as f32, -1.0));
+        same_there_and_back(&plan, named);
+        same_there_and_back(&plan, |i| i % 2 == 0);
+        same_there_and_back(&plan, |i| vec![i; i % 3]);
+    });
+    let large = Array2::from_shape_fn((1000, 700), |(i, j)| (i * 1000 + j) as f64);
+    for grid in [[3, 1], [1, 3], [2, 1]] {
+        let spread = distribute_over(&large, dims((1000, 700)).dist(&grid));
+        assert_eq!(spread.to_array(), large);
+    }
+    let turned = large.clone().reversed_axes();
+    assert_eq!(distribute(&turned).to_array(), turned, "column-major arrays, too");
+    let six = Array::from_shape_fn((2, 3, 2, 3, 2, 3), |(a, b, c, d, e, f)| {
+        a + 10 * b + 100 * c + 1000 * d + 10_000 * e + 100_000 * f
+    });
+    assert_eq!(distribute(&six).to_array(), six);
+}
+
+fn pieces_that_were_computed() {
+    let part = |rows: usize, columns: usize, id: usize| {
+        spawn_at!(id, Array2::from_shape_fn((rows, columns), |(i, j)| (id, i, j)))
+    };
+    let parts = vec![part(3, 2, 2), part(3, 5, 3), part(7, 2, 3), part(7, 5, 4)];
+    let a = DArray::from_parts(parts, (2, 2));
+    assert_eq!(a.shape(), [10, 7]);
+    assert_eq!(a.layout().cuts(), [vec![0, 3, 10], vec![0, 2, 7]]);
+    let whole = a.to_array();
+    assert_eq!((whole[[9, 6]], whole[[3, 0]]), ((4, 6, 4), (3, 0, 0)));
+    let other = distribute_like(&whole, &a);
+    assert_eq!(other, a);
+    let misfit = DArray::try_from_parts(vec![part(3, 2, 2), part(3, 3, 3)], (2, 1)).unwrap_err();
+    let told = misfit.to_string();
+    assert!(told.contains("part 1") && told.contains("3×3"), "{told}");
+    let fails = spawn_at!(2, Array1::from_elem(1, None::<f64>.expect("no part")));
+    let error = DArray::try_from_parts(vec![fails], 1).unwrap_err();
+    assert!(error.to_string().contains("no part"), "{error}");
+    // Column-major results are put in order.
+    let turned = spawn_at!(2, Array2::from_shape_fn((3, 2), |(i, j)| 10 * i + j).reversed_axes());
+    let turned = DArray::from_parts(vec![turned], (1, 1));
+    assert_eq!(turned.to_array(), ndarray::array![[0, 10, 20], [1, 11, 21]]);
+}
+
+fn slices() {
+    on_random(60, (shapes(2..3).prop_flat_map(layouts), any::<[usize; 4]>()), |(plan, ends)| {
+        let (array, spread) = plan.spread(|i| i);
+        let end = |k: usize, extent: usize| ends[k] % (extent + 1);
+        let (r, c) = (plan.shape[0], plan.shape[1]);
+        let rows = end(0, r).min(end(1, r))..end(0, r).max(end(1, r));
+        let columns = end(2, c).min(end(3, c))..end(2, c).max(end(3, c));
+        let part = s![rows.clone(), columns.clone()];
+        let array2 = array.into_dimensionality::<ndarray::Ix2>().unwrap();
+        let spread2 = spread.slice(part);
+        assert_eq!(spread2.shape(), [rows.len(), columns.len()]);
+        assert_eq!(spread2.to_array(), array2.slice(part));
+        let own = spread2.to_darray();
+        assert_eq!(own.to_array(), array2.slice(part));
+        let stepped = s![rows;2, columns;-1];
+        assert_eq!(spread.slice(stepped).to_array(), array2.slice(stepped));
+        assert_eq!(spread.slice(stepped).to_darray().to_array(), array2.slice(stepped));
+    });
+    let a = DArray::from_fn((6, 6), |(i, j): (usize, usize)| 10 * i + j);
+    assert_eq!(a.slice(s![2, ..]).to_darray().to_array(), Array1::from_iter(20..26));
+    assert_eq!(fetch_from!(3, a.slice(s![.., 5]).to_array().sum()), 5 + 15 + 25 + 35 + 45 + 55);
+    let error = a.try_slice(s![..7, ..]).unwrap_err();
+    assert!(error.to_string().contains("6×6"), "{error}");
+}
+
+fn copies_between_layouts() {
+    on_random(60, pairs(), |(one, other)| {
+        let (array, from) = one.spread(float);
+        let to = DArray::<f64, _>::zeros(other.dims());
+        to.copy_from(&from);
+        assert_eq!(to.to_array(), array);
+        assert!(to == from);
+        assert_eq!(from.relaid(other.dims()).layout(), to.layout());
+        let twice = array.mapv(|x| 2.0 * x);
+        to.copy_from(&twice);
+        assert_eq!(to.to_array(), twice);
+        assert_eq!(to == from, array.iter().all(|x| *x == 0.0));
+    });
+    let a = dones(10);
+    let b = a.copy();
+    b.fill(2.0);
+    assert_eq!((a.sum(), b.sum()), (10.0, 20.0), "copies are independent");
+}
+
+fn maps() {
+    let factor = 1.5;
+    on_random(40, plans(), |plan| {
+        let (array, spread) = plan.spread(float);
+        assert_eq!(spread.map(|x: f64| x * x + 1.0).to_array(), array.mapv(|x| x * x + 1.0));
+        let scaled = spread.map(remote!(|x: f64| x * factor));
+        assert_eq!(scaled.to_array(), array.mapv(|x| x * factor));
+        assert_eq!(spread.map(|x: f64| x.to_string()).to_array(), array.mapv(|x| x.to_string()));
+        assert_eq!(spread.map(f64::sin).layout(), spread.layout());
+        spread.map_inplace(remote!(|x: f64| x - factor));
+        assert_eq!(spread.to_array(), array.mapv(|x| x - factor));
+        spread.fill(0.25);
+        assert_eq!(spread.to_array(), array.mapv(|_| 0.25));
+        let (array, spread) = plan.spread(named);
+        let names = spread.map(|one: Named| one.name + "!");
+        assert_eq!(names.to_array(), array.mapv(|one| one.name + "!"));
+        let twice = spread.map_local(|piece: &ArrayD<Named>| piece.map(|one| 2.0 * one.value));
+        assert_eq!(twice.to_array(), array.map(|one| 2.0 * one.value));
+    });
+    let long = DArray::from_fn(300_000, |i: usize| i as f64);
+    assert_eq!(long.map(remote!(|x: f64| x * factor)).sum(), long.map(|x: f64| x * 1.5).sum());
+    let pieces = long.map_local(remote!(|piece: Array1<f64>| piece * factor));
+    assert_eq!(pieces, long.map(|x: f64| x * 1.5));
+    let columns = DArray::from_fn((40, 30), |(i, j): (usize, usize)| i * 100 + j);
+    let turned = columns.map_local(|piece: &Array2<usize>| {
+        // Column-major results are put in order.
+        let mut turned = Array2::zeros((piece.ncols(), piece.nrows()));
+        turned.assign(&piece.t());
+        turned.reversed_axes()
+    });
+    assert_eq!(turned, columns);
+}
+
+fn several_arrays() {
+    on_random(60, pairs(), |(one, other)| {
+        let (a, da) = one.spread(float);
+        let (b, db) = other.spread(|i| i as i32 - 5);
+        let product = |a: &ArrayD<f64>| {
+            Array::from_shape_vec(
+                a.raw_dim(),
+                a.iter().zip(&b).map(|(x, y)| x * f64::from(*y)).collect(),
+            )
+            .unwrap()
+        };
+        let f = |x: f64, y: i32| x * f64::from(y);
+        let mapped = da.zip_map(&db, f);
+        assert_eq!(mapped.layout(), da.layout());
+        assert_eq!(mapped.to_array(), product(&a));
+        assert_eq!(da.zip_map(&b, f).to_array(), product(&a));
+        assert_eq!(da.zip_map(b.view(), f).to_array(), product(&a));
+        let shift = 0.5;
+        let three =
+            da.zip_map3(&db, &a, remote!(|x: f64, y: i32, z: f64| x * f64::from(y) + z + shift));
+        assert_eq!(three.to_array(), product(&a) + &a + shift);
+        da.zip_inplace(&db, f);
+        assert_eq!(da.to_array(), product(&a));
+    });
+    // One element along a dimension stands for all.
+    let a = DArray::from_fn((6, 4), |(i, j): (usize, usize)| 10 * i + j);
+    let row = Array2::from_shape_fn((1, 4), |(_, j)| j);
+    let column = distribute(&Array2::from_shape_fn((6, 1), |(i, _)| 10 * i));
+    let left = a.zip_map3(&row, &column, |x: usize, r: usize, c: usize| x - r - c);
+    assert_eq!(left.sum(), 0);
+}
+
+fn operators() {
+    on_random(40, pairs(), |(one, other)| {
+        let ((a, da), (b, db)) = (one.spread(float), other.spread(|i| float(i + 3) + 2.0));
+        assert_eq!((&da + &db).to_array(), &a + &b);
+        assert_eq!((&da - &b).to_array(), &a - &b);
+        assert_eq!((da.clone() * db.clone()).to_array(), &a * &b);
+        assert_eq!((&da / &db).to_array(), &a / &b);
+        assert_eq!((2.0 - &da * 3.0).to_array(), 2.0 - &a * 3.0);
+        assert_eq!((1.0 / (&db + 0.5)).to_array(), 1.0 / (&b + 0.5));
+        assert_eq!((-&da).to_array(), -&a);
+        let mut c = da.copy();
+        c += &db;
+        c *= 2.0;
+        c -= &b;
+        c /= &db;
+        assert_eq!(c.to_array(), ((&a + &b) * 2.0 - &b) / &b);
+        assert_eq!(da.to_array(), a);
+    });
+    let counts = DArray::from_fn(7, |i: usize| i as i64);
+    assert_eq!((10 * &counts - &counts).sum(), 9 * 21);
+}
+
+fn reductions() {
+    on_random(60, plans(), |plan| {
+        let (array, spread) = plan.spread(|i| (i as i64 * 7919) % 101 - 50);
+        assert_eq!(spread.sum(), array.sum());
+        assert_eq!(spread.map(|x: i64| 1 + x % 2).product(), array.mapv(|x| 1 + x % 2).product());
+        assert_eq!(spread.min(), array.iter().min().copied());
+        assert_eq!(spread.max(), array.iter().max().copied());
+        assert_eq!(spread.any(|x: i64| x == 3), array.iter().any(|x| *x == 3));
+        assert_eq!(spread.all(|x: i64| x > -50), array.iter().all(|x| *x > -50));
+        let limit = 10;
+        let above = spread.count(remote!(|x: i64| x > limit));
+        assert_eq!(above, array.iter().filter(|x| **x > limit).count());
+        let squares = spread.map_reduce(|x: i64| x * x, |a: i64, b: i64| a + b, 5);
+        assert_eq!(squares, 5 + array.iter().map(|x| x * x).sum::<i64>());
+        let (array, spread) = plan.spread(float);
+        assert!((spread.sum() - array.sum()).abs() <= 1e-12 * array.len() as f64);
+        assert_eq!(spread.sum(), spread.sum(), "the same from run to run");
+        assert_eq!(spread.mean().is_none(), array.is_empty());
+    });
+    // Where only the first dimension is cut, operations need not commute.
+    let words = DArray::from_fn(500, |i: usize| i.to_string());
+    let joined = words.map_reduce(|w: String| w, |a: String, b: String| a + &b, String::from(">"));
+    assert_eq!(joined, (0..500).fold(String::from(">"), |all, i| all + &i.to_string()));
+    let nan = dones(100);
+    assert_eq!(nan.extrema(), Some((1.0, 1.0)));
+    fetch_from!(3, nan.local_part_mut(|mut piece| piece[5] = f64::NAN));
+    assert!(nan.min().unwrap().is_nan() && nan.max().unwrap().is_nan());
+}
+
+fn axes() {
+    on_random(60, (plans(), any::<usize>()), |(plan, axis)| {
+        let axis = axis % plan.shape.len();
+        let (array, spread) = plan.spread(|i| (i as i64 * 7919) % 101 - 50);
+        if array.shape()[axis] == 0 {
+            let error = spread.try_reduce_axis(Axis(axis), |a: i64, b: i64| a + b).unwrap_err();
+            assert!(error.to_string().contains("no elements"), "{error}");
+            return;
+        }
+        if array.is_empty() {
+            return;
+        }
+        assert_eq!(spread.sum_axis(Axis(axis)).to_array(), array.sum_axis(Axis(axis)));
+        let greatest = array.map_axis(Axis(axis), |lane| *lane.iter().max().unwrap());
+        assert_eq!(spread.max_axis(Axis(axis)).to_array(), greatest);
+        let least = array.map_axis(Axis(axis), |lane| *lane.iter().min().unwrap());
+        assert_eq!(spread.min_axis(Axis(axis)).to_array(), least);
+        // Neighbours in their order: taking the last one is associative and does not commute.
+        let last = spread.reduce_axis(Axis(axis), |_: i64, b: i64| b).to_array();
+        assert_eq!(last, array.index_axis(Axis(axis), array.shape()[axis] - 1));
+    });
+    let a = DArray::from_fn((8, 5), |(i, j): (usize, usize)| (i * 5 + j) as f64);
+    assert_eq!(a.mean_axis(Axis(0)).to_array(), a.to_array().mean_axis(Axis(0)).unwrap());
+    let error = a.try_reduce_axis(Axis(2), |a: f64, b: f64| a + b).unwrap_err();
+    assert!(error.to_string().contains("axis 2 of an array of rank 2"), "{error}");
+}
+
+fn own_pieces() {
+    let a = dzeros((10, 4));
+    assert_eq!((a.is_local(), a.local_part().len()), (false, 0));
+    for id in a.procs() {
+        let (ranges, shape) = fetch_from!(id, (a.local_indices(), a.local_part().shape().to_vec()));
+        assert_eq!(ranges.iter().map(ExactSizeIterator::len).collect::<Vec<_>>(), shape);
+        fetch_from!(id, a.local_part_mut(|mut piece| piece.fill(myid() as f64)));
+    }
+    let rows = a.sum_axis(Axis(1)).to_array();
+    assert_eq!(rows, ndarray::array![8., 8., 8., 8., 12., 12., 12., 16., 16., 16.]);
+    // What was read stays as it was.
+    let kept = fetch_from!(2, {
+        let before = a.local_part();
+        a.local_part_mut(|mut piece| piece.fill(-1.0));
+        (before[[0, 0]], a.local_part()[[0, 0]])
+    });
+    assert_eq!(kept, (2.0, -1.0));
+    let again = fetch_from!(2, a.local_part_mut(|_| a.try_local_part().unwrap_err().to_string()));
+    assert!(again.contains("this thread uses its value already"), "{again}");
+}
+
+fn handles_travel() {
+    let a = DArray::from_fn(100, |i: usize| i);
+    let (sum, others) = fetch_from!(3, (a.sum(), a.map(|x: usize| x + 1).sum()));
+    assert_eq!((sum, others), (4950, 5050));
+    // Made by a worker, used by the driver and another worker.
+    let made = fetch_from!(2, dfill(3_i32, dims(30)));
+    assert_eq!(made.sum(), 90);
+    assert_eq!(fetch_from!(4, made.sum()), 90);
+    made.close();
+    assert!(made.try_to_array().is_err());
+    // Inside of what makes another.
+    let b = DArray::from_blocks(
+        100,
+        remote!(|ranges: Vec<Range<usize>>| { a.slice(s![ranges[0].clone()]).to_array() }),
+    );
+    assert!(a == b);
+    let channel = RemoteChannel::new(1, 3);
+    channel.put(a.clone());
+    drop(a);
+    assert_eq!(channel.take().sum(), 4950);
+}
+
+fn message<T>(outcome: Result<T, ArrayError>) -> String {
+    outcome.err().expect("an error").to_string()
+}
+
+fn errors() {
+    let (a, b) = (dones((4, 3)), dones((3, 4)));
+    let told = message(a.try_zip_map(&b, |x: f64, y: f64| x + y));
+    assert!(told.contains("4×3") && told.contains("3×4"), "{told}");
+    let panicked = catch_unwind(AssertUnwindSafe(|| &a + &b)).unwrap_err();
+    let panicked = panicked.downcast_ref::<String>().expect("words").clone();
+    assert!(panicked.contains("+: the shapes 4×3 and 3×4 do not fit"), "{panicked}");
+    let told = message(try_distribute_over(&Array1::<f64>::zeros(4), dims(5)));
+    assert!(told.contains('4') && told.contains('5'), "{told}");
+    let told = message(DArray::try_filled(0, dims(5).procs(&[2, 9])));
+    assert!(told.contains("there is no process 9"), "{told}");
+    assert!(message(DArray::try_filled(0, dims(5).procs(&[]))).contains("no process"));
+    let told = message(a.try_get([0, 0]));
+    assert!(told.contains("switched off"), "{told}");
+    allow_scalar(true);
+    assert_eq!((a.get([3, 2]), fetch_from!(3, a.get([0, 0]))), (1.0, 1.0));
+    let told = message(a.try_get([4, 0]));
+    assert!(told.contains("[4, 0] is outside") && told.contains("4×3"), "{told}");
+    allow_scalar(false);
+    let told = message(a.try_map(|x: f64| {
+        assert!(x < 0.0, "not negative: {x}");
+        x
+    }));
+    assert!(told.contains("not negative: 1"), "{told}");
+    let wrong = |_: Vec<Range<usize>>| Array1::<f64>::zeros(3);
+    assert!(message(DArray::try_from_blocks(30, wrong)).contains("the shapes 10 and 3"));
+    assert_eq!(a.sum(), 12.0, "the arrays are as they were");
+}
+
+fn a_closed_array() {
+    let a = dzeros(10);
+    let b = a.clone();
+    let there = spawn_at!(2, a.clone()).fetch();
+    a.close();
+    a.close();
+    for closed in [&a, &b] {
+        assert!(message(closed.try_to_array()).contains("is closed"));
+        assert!(message(closed.try_sum()).contains("(10) is closed"));
+    }
+    assert!(timedwait(|| census().values().all(|held| held.locals == 0), 20), "freed at once");
+    assert!(message(there.try_sum()).contains("is closed"));
+}
+
+fn a_dead_worker() {
+    let doomed = addprocs(1)[0];
+    let a = DArray::from_fn(dims((9, 4)).procs(&[2, doomed, 3]), |(i, j): (usize, usize)| {
+        (10 * i + j) as f64
+    });
+    drop(spawn_at!(
+        doomed,
+        if myid() > 1 {
+            std::process::abort()
+        }
+    ));
+    let Err(ArrayError::Lost(lost)) = a.try_sum() else { panic!("a piece is gone") };
+    assert_eq!((lost.piece, lost.worker), (1, doomed));
+    assert_eq!(lost.ranges, [3..6, 0..4]);
+    assert_eq!(lost.left, [(0, 2), (2, 3)]);
+    let told = lost.to_string();
+    assert!(told.contains("(9×4)") && told.contains("12 elements [3..6, 0..4]"), "{told}");
+    assert_eq!(a.slice(s![..3, ..]).to_array()[[2, 3]], 23.0, "the others can be read");
+    assert!(matches!(a.slice(s![2..4, ..]).try_to_array(), Err(ArrayError::Lost(_))));
+    // A worker that needs a piece of the dead one says the same.
+    let b = dzeros(dims((9, 4)).procs(&[2, 3]));
+    let told = message(b.try_copy_from(&a));
+    assert!(told.contains("(9×4): piece 1") && told.contains("is lost"), "{told}");
+}
