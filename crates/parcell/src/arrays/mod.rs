@@ -20,6 +20,7 @@ mod operators;
 mod parallel;
 mod parts;
 mod reduce;
+mod shared;
 mod work;
 
 pub use access::{DSlice, allow_scalar};
@@ -35,3 +36,7 @@ pub use function::ElementFunction;
 pub use layout::{Layout, default_grid};
 pub use map::PieceFunction;
 pub use operand::Operand;
+pub use shared::{
+    FreezeError, FrozenArray, On, Plain, SharedArray, SharedCell, SharedError, SharedFile,
+    SharedMatrix, SharedVector,
+};
