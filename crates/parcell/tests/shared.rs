@@ -293,7 +293,7 @@ fn too_large() {
 
 fn many_arrays() {
     let kept: Vec<SharedVector<u64>> = (0..50).map(|_| SharedVector::zeros(1000)).collect();
-    for (k, s) in kept.iter().enumerate() {
+    for (k, s) in kept.iter().cloned().enumerate() {
         fetch_from!(2 + k % 3, s.fill(k as u64));
     }
     assert_eq!(kept.iter().map(SharedArray::sum).sum::<u64>(), 1000 * 49 * 25);
