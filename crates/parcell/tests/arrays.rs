@@ -1,6 +1,9 @@
 //! Distributed arrays over real workers, beside ndarray: every operation with random shapes, layouts
 //! and element types gives what ndarray gives, and nothing is left when the handles are dropped.
 
+// ndarray's slices count negative ends from the end.
+#![allow(clippy::reversed_empty_ranges)]
+
 use std::fmt::Debug;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -36,6 +39,12 @@ fn main() {
         ("operators", operators),
         ("reductions", reductions),
         ("reductions along axes", axes),
+        ("products and norms", products_and_norms),
+        ("matrix products", matrix_products),
+        ("transposition", transposition),
+        ("sorting", sorting),
+        ("margins", margins),
+        ("a stencil", a_stencil),
         ("own pieces", own_pieces),
         ("handles travel", handles_travel),
         ("errors tell what is wrong", errors),
@@ -247,9 +256,9 @@ fn pieces_that_were_computed() {
     let misfit = DArray::try_from_parts(vec![part(3, 2, 2), part(3, 3, 3)], (2, 1)).unwrap_err();
     let told = misfit.to_string();
     assert!(told.contains("part 1") && told.contains("3×3"), "{told}");
-    let fails = spawn_at!(2, Array1::from_elem(1, None::<f64>.expect("no part")));
+    let fails = spawn_at!(2, Array1::from_vec([1.0, 2.0].repeat(usize::MAX)));
     let error = DArray::try_from_parts(vec![fails], 1).unwrap_err();
-    assert!(error.to_string().contains("no part"), "{error}");
+    assert!(error.to_string().contains("capacity overflow"), "{error}");
     // Column-major results are put in order.
     let turned = spawn_at!(2, Array2::from_shape_fn((3, 2), |(i, j)| 10 * i + j).reversed_axes());
     let turned = DArray::from_parts(vec![turned], (1, 1));
@@ -441,6 +450,208 @@ fn axes() {
     assert_eq!(a.mean_axis(Axis(0)).to_array(), a.to_array().mean_axis(Axis(0)).unwrap());
     let error = a.try_reduce_axis(Axis(2), |a: f64, b: f64| a + b).unwrap_err();
     assert!(error.to_string().contains("axis 2 of an array of rank 2"), "{error}");
+}
+
+fn close(a: f64, b: f64) -> bool {
+    (a - b).abs() <= 1e-12 * (1.0 + a.abs().max(b.abs()))
+}
+
+fn products_and_norms() {
+    on_random(60, pairs(), |(one, other)| {
+        let ((a, da), (b, db)) = (one.spread(float), other.spread(|i| float(i + 7)));
+        let product: f64 = a.iter().zip(&b).map(|(x, y)| x * y).sum();
+        assert!(close(da.dot(&db), product) && close(da.dot(&b), product));
+        let squares: f64 = a.iter().map(|x| x * x).sum();
+        assert!(close(da.norm(), squares.sqrt()));
+        assert!(close(da.norm_l1(), a.iter().map(|x| x.abs()).sum()));
+        assert_eq!(da.norm_max(), a.iter().fold(0.0, |m, x| x.abs().max(m)));
+        db.axpy(0.5, &da);
+        assert_eq!(db.to_array(), 0.5 * &a + &b);
+        db.scale(2.0);
+        assert_eq!(db.to_array(), (0.5 * &a + &b) * 2.0);
+        // Whole numbers are the same in any order.
+        let (a, da) = one.spread(|i| i as i64 - 40);
+        assert_eq!(da.dot(&da), a.iter().map(|x| x * x).sum());
+    });
+    let tiny = distribute(&ndarray::array![3e-200_f64, 4e-200]);
+    assert!((tiny.norm() / 5e-200 - 1.0).abs() < 1e-12);
+    assert!(dfill(f64::NAN, 4).norm().is_nan() && dzeros(4).norm() == 0.0);
+    assert_eq!(dfill(f64::NEG_INFINITY, 4).norm(), f64::INFINITY);
+    assert!(message(dones(4).try_dot(&dones(5))).contains("the shapes 4 and 5"));
+}
+
+fn matrix_products() {
+    let sizes = (0_usize..12, 0_usize..12, 0_usize..12);
+    let plans = sizes
+        .prop_flat_map(|(n, k, m)| (layouts(vec![n, k]), layouts(vec![k, m]), layouts(vec![k])));
+    on_random(60, plans, |(left, right, vector)| {
+        let matrix = |plan: &Plan, first: i64| {
+            let (a, d) = plan.spread(|i| (i as i64 * 31 + first) % 17 - 8);
+            (a.into_dimensionality::<ndarray::Ix2>().unwrap(), two(&d))
+        };
+        let ((a, da), (b, db)) = (matrix(&left, 3), matrix(&right, 5));
+        assert_eq!(da.matmul(&db).to_array(), a.dot(&b));
+        assert_eq!(da.matmul(&b).to_array(), a.dot(&b));
+        assert_eq!(da.matmul(&db).layout().cuts()[0], da.layout().cuts()[0]);
+        if a.ncols() > 0 && a.nrows() > 0 {
+            let x = vector.array(|i| i as i64 - 3).into_dimensionality::<ndarray::Ix1>().unwrap();
+            let dx = distribute(&x);
+            assert_eq!(da.matvec(&dx).to_array(), a.dot(&x));
+            assert_eq!(da.matvec(&x).to_array(), a.dot(&x));
+        }
+        let factors = Array1::from_iter(0..a.nrows() as i64);
+        da.scale_rows(&factors);
+        assert_eq!(da.to_array(), &a * &factors.view().insert_axis(Axis(1)));
+        let factors = Array1::from_iter(0..b.ncols() as i64);
+        db.scale_columns(&factors);
+        assert_eq!(db.to_array(), &b * &factors);
+    });
+    let (a, b) = (drandn((130, 70)), drandn((70, 90)));
+    let difference = a.matmul(&b).to_array() - a.to_array().dot(&b.to_array());
+    assert!(difference.iter().all(|x| x.abs() < 1e-12), "floats, to rounding");
+    let told = message(a.try_matmul(&a));
+    assert!(told.contains("matmul: the shapes 130×70 and 130×70"), "{told}");
+    let told = message(a.try_matvec(dones(3)));
+    assert!(told.contains("matvec: the shapes 130×70 and 3"), "{told}");
+}
+
+/// The same array with its rank known.
+fn two<T: Element>(d: &DArray<T, IxDyn>) -> DArray2<T> {
+    let copy = d.slice(s![.., ..]).to_darray();
+    copy.relaid(dims((d.shape()[0], d.shape()[1])).layout(d.layout()))
+}
+
+fn transposition() {
+    on_random(60, plans(), |plan| {
+        let (a, da) = plan.spread(float);
+        let turned = da.transpose();
+        assert_eq!(turned.to_array(), a.t());
+        assert_eq!(turned.layout(), &da.layout().transposed());
+        let (a, da) = plan.spread(named);
+        assert_eq!(da.transpose().to_array(), a.t());
+    });
+}
+
+fn sorting() {
+    let random =
+        (prop::collection::vec(-50_i32..50, 0..60), prop::collection::vec(2..=4_usize, 0..9));
+    on_random(80, random, |(values, procs)| {
+        let array = Array1::from_vec(values.clone());
+        let size = dims(values.len());
+        let spread =
+            distribute_over(&array, if procs.is_empty() { size } else { size.procs(&procs) });
+        let mut wanted = values;
+        wanted.sort_unstable();
+        assert_eq!(spread.sort().to_array().to_vec(), wanted);
+        assert_eq!(spread.to_array(), array, "the array itself is as it was");
+    });
+    for exponent in 0..6 {
+        let n = 10_usize.pow(exponent);
+        let floats = drandn(n);
+        let sorted = floats.sort().to_array();
+        let mut wanted = floats.to_array().to_vec();
+        wanted.sort_unstable_by(f64::total_cmp);
+        assert_eq!(sorted.to_vec(), wanted);
+    }
+    // Of very uneven ones, and of all the same, some processes get nothing.
+    let same = dfill(5, 1000).sort();
+    assert_eq!((same.to_array(), same.layout().pieces()), (Array1::from_elem(1000, 5), 1));
+    let words = DArray::from_fn(300, |i: usize| (i * 7919 % 300).to_string());
+    let mut wanted = words.to_array().to_vec();
+    wanted.sort();
+    assert_eq!(words.sort().to_array().to_vec(), wanted);
+}
+
+/// An array with margins all around, by ndarray.
+fn around(array: &ArrayD<i64>, width: usize, boundary: &Boundary<i64>) -> ArrayD<i64> {
+    let shape: Vec<usize> = array.shape().iter().map(|extent| extent + 2 * width).collect();
+    ArrayD::from_shape_fn(shape, |index| {
+        let mut inside = index.clone();
+        for axis in 0..array.ndim() {
+            let extent = array.shape()[axis] as i64;
+            let at = index[axis] as i64 - width as i64;
+            inside[axis] = match boundary {
+                Boundary::Periodic => at.rem_euclid(extent) as usize,
+                Boundary::Nearest => at.clamp(0, extent - 1) as usize,
+                Boundary::Value(_) if (0..extent).contains(&at) => at as usize,
+                Boundary::Value(_) => usize::MAX,
+            };
+        }
+        match boundary {
+            Boundary::Value(value) if ndarray::Dimension::slice(&inside).contains(&usize::MAX) => {
+                *value
+            }
+            _ => array[inside],
+        }
+    })
+}
+
+fn margins() {
+    let boundary =
+        prop_oneof![Just(Boundary::Periodic), Just(Boundary::Nearest), Just(Boundary::Value(-7))];
+    let plans = prop::collection::vec(1_usize..7, 1..4).prop_flat_map(layouts);
+    on_random(60, (plans, 0_usize..4, boundary), |(plan, width, boundary)| {
+        let (array, spread) = plan.spread(|i| i as i64);
+        let halo = spread.with_halo(width, boundary.clone());
+        // Each piece becomes the sum of all that its elements see.
+        let sums = |padded: &ArrayD<i64>, width: usize| {
+            let shape: Vec<usize> =
+                padded.shape().iter().map(|extent| extent - 2 * width).collect();
+            let windows = padded.windows(vec![2 * width + 1; padded.ndim()]);
+            Array::from_shape_vec(shape, windows.into_iter().map(|w| w.sum()).collect()).unwrap()
+        };
+        let wanted = sums(&around(&array, width, &boundary), width);
+        halo.update(remote!(|padded: ArrayD<i64>| {
+            let shape: Vec<usize> =
+                padded.shape().iter().map(|extent| extent - 2 * width).collect();
+            let windows = padded.windows(vec![2 * width + 1; padded.ndim()]);
+            Array::from_shape_vec(shape, windows.into_iter().map(|w| w.sum()).collect()).unwrap()
+        }));
+        assert_eq!(halo.to_darray().to_array(), wanted);
+        halo.exchange();
+        halo.update(remote!(|padded: ArrayD<i64>| {
+            let shape: Vec<usize> =
+                padded.shape().iter().map(|extent| extent - 2 * width).collect();
+            let windows = padded.windows(vec![2 * width + 1; padded.ndim()]);
+            Array::from_shape_vec(shape, windows.into_iter().map(|w| w.sum()).collect()).unwrap()
+        }));
+        let wanted = sums(&around(&wanted, width, &boundary), width);
+        assert_eq!(halo.to_darray().to_array(), wanted);
+        assert_eq!(spread.to_array(), array, "the array itself is as it was");
+    });
+    let empty = dzeros((0, 3)).with_halo(1, Boundary::Nearest);
+    empty.exchange();
+    empty.update(|u: &Array2<f64>| u.clone());
+    assert_eq!(empty.to_darray().shape(), [0, 3]);
+    let told =
+        message(dones(9).with_halo(1, Boundary::Nearest).try_update(|u: &Array1<f64>| u.clone()));
+    assert!(told.contains("the shapes 3 and 5"), "{told}");
+}
+
+fn a_stencil() {
+    fn step(u: &Array2<f64>) -> Array2<f64> {
+        let (n, m) = u.dim();
+        let at = |i: usize, j: usize| u.slice(s![i..n - 2 + i, j..m - 2 + j]);
+        let around = &at(0, 1) + &at(2, 1) + at(1, 0) + at(1, 2);
+        &at(1, 1) + 0.1 * (around - 4.0 * &at(1, 1))
+    }
+    let start = Array2::from_shape_fn((40, 30), |(i, j)| float(i * 30 + j));
+    let mut serial = Array2::zeros((42, 32));
+    serial.slice_mut(s![1..-1, 1..-1]).assign(&start);
+    for _ in 0..20 {
+        let next = step(&serial);
+        serial.slice_mut(s![1..-1, 1..-1]).assign(&next);
+    }
+    for grid in [[3, 1], [1, 3], [1, 1]] {
+        let halo =
+            distribute_over(&start, dims((40, 30)).dist(&grid)).with_halo(1, Boundary::Value(0.0));
+        for _ in 0..20 {
+            halo.update(step);
+            halo.exchange();
+        }
+        let wanted = serial.slice(s![1..-1, 1..-1]);
+        assert_eq!(halo.to_darray().to_array(), wanted, "bit for bit");
+    }
 }
 
 fn own_pieces() {

@@ -88,7 +88,8 @@ impl<T: Element, D: Rank> DArray<T, D> {
         let place = Location::caller();
         let orders = Orders { arrays: &[parts], owners: &owners, makes: &[], place };
         let (_, mut answers) = orders.run(code(element::<T, D>), &mut |_, to| {
-            to.write(&Job { parts: parts.clone(), piece })?;
+            to.write(parts)?;
+            to.write(&piece)?;
             to.write(&within)
         })?;
         value(answers.pop().expect("one owner answers"))

@@ -10,7 +10,7 @@ use ndarray::{Array, Slice};
 use super::element::{Element, Rank};
 use super::error::ArrayError;
 use super::layout::extents;
-use super::parts::{Parts, explain, in_order, shaped, share_named, slice};
+use super::parts::{Parts, explain, in_order, look_named, shaped, slice};
 use super::work::{self, Orders, Outcome, code, read};
 use crate::distributed::blob::{BlobReader, RefId};
 use crate::distributed::function::Held;
@@ -61,7 +61,7 @@ pub(crate) fn collect<T: Element, D: Rank>(
     place: &Location<'_>,
 ) -> Result<Block<T, D>, ArrayError> {
     let wanted = parts.layout.intersections(block);
-    let mut found = fetch::<T, D>(parts, &wanted, place)?;
+    let mut found = fetch::<T, D>(parts, &wanted, 0, place)?;
     if let [(_, part)] = &wanted[..]
         && part == block
         && let Some(one) = found.pop()
@@ -75,15 +75,16 @@ pub(crate) fn collect<T: Element, D: Rank>(
     Ok(Block::Own(shaped(&extents(block), elements)))
 }
 
-/// Brings parts of pieces here.
-fn fetch<T: Element, D: Rank>(
+/// Brings parts of pieces here. Pieces may have a margin on all sides, whose width this is.
+pub(crate) fn fetch<T: Element, D: Rank>(
     parts: &Parts,
     wanted: &[(usize, Vec<Range<usize>>)],
+    margin: usize,
     place: &Location<'_>,
 ) -> Result<Vec<Block<T, D>>, ArrayError> {
     let me = node::me() as usize;
     let order = |(piece, part): &(usize, Vec<Range<usize>>)| -> Wanted {
-        (parts.pieces[*piece], parts.name(), inside(&parts.layout.ranges(*piece), part))
+        (parts.pieces[*piece], parts.name(), inside(&parts.layout.ranges(*piece), part, margin))
     };
     let is_here = |piece: usize| parts.layout.procs()[piece] == me;
     let remote: Vec<_> = wanted.iter().filter(|(piece, _)| !is_here(*piece)).collect();
@@ -108,12 +109,16 @@ fn fetch<T: Element, D: Rank>(
 }
 
 /// A part of a piece within that piece; `None` for all of it.
-fn inside(piece: &[Range<usize>], part: &[Range<usize>]) -> Option<Vec<Range<usize>>> {
-    if piece == part {
+fn inside(
+    piece: &[Range<usize>],
+    part: &[Range<usize>],
+    margin: usize,
+) -> Option<Vec<Range<usize>>> {
+    if piece == part && margin == 0 {
         return None;
     }
     let moved = |(piece, part): (&Range<usize>, &Range<usize>)| {
-        part.start - piece.start..part.end - piece.start
+        margin + part.start - piece.start..margin + part.end - piece.start
     };
     Some(piece.iter().zip(part).map(moved).collect())
 }
@@ -126,10 +131,15 @@ fn send_part<T: Element, D: Rank>(from: &mut BlobReader<'_>) -> Outcome {
 }
 
 fn take<T: Element, D: Rank>((id, array, ranges): Wanted) -> Result<Block<T, D>, ArrayError> {
-    let refused = |why| ArrayError::Refused { what: format!("{array}: {why}") };
-    let piece = share_named::<T, D>(id, || ArrayError::Closed { array: array.clone() }, refused)?;
-    let Some(ranges) = ranges else { return Ok(Block::Shared(piece)) };
-    Ok(Block::Own(cut_out(&piece, &ranges)))
+    let block = look_named::<T, D, _>(id, |piece| match &ranges {
+        None => Block::Shared(Arc::clone(piece)),
+        // While somebody has a share, changing the piece means copying all of it; so none is taken.
+        Some(ranges) => Block::Own(cut_out(piece, ranges)),
+    });
+    match block {
+        Some(block) => block.map_err(|why| ArrayError::Refused { what: format!("{array}: {why}") }),
+        None => Err(ArrayError::Closed { array }),
+    }
 }
 
 /// A copy of a part of an array.

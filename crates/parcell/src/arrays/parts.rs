@@ -27,7 +27,7 @@ pub(crate) struct Parts {
 }
 
 /// What one process has to do for one piece of an array.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) parts: Parts,
     pub(crate) piece: usize,
@@ -81,7 +81,10 @@ impl Parts {
         &self,
         piece: usize,
     ) -> Result<Arc<Array<T, D>>, ArrayError> {
-        share_named(self.pieces[piece], || self.closed(), |why| self.not_usable(why))
+        match look_named(self.pieces[piece], Arc::clone) {
+            Some(piece) => piece.map_err(|why| self.not_usable(why)),
+            None => Err(self.closed()),
+        }
     }
 
     /// Changes a piece of this process. Nobody else uses it meanwhile.
@@ -112,16 +115,12 @@ impl Parts {
     }
 }
 
-/// A piece of this process by its name.
-pub(crate) fn share_named<T: Element, D: Rank>(
+/// Looks at a piece of this process by its name; `None` if it is not here any more.
+pub(crate) fn look_named<T: Element, D: Rank, R>(
     id: RefId,
-    closed: impl FnOnce() -> ArrayError,
-    not_usable: impl FnOnce(NotUsable) -> ArrayError,
-) -> Result<Arc<Array<T, D>>, ArrayError> {
-    match group::look(id, |piece: &Piece<T, D>| Arc::clone(&piece.elements)) {
-        Some(piece) => piece.map_err(not_usable),
-        None => Err(closed()),
-    }
+    look: impl FnOnce(&Arc<Array<T, D>>) -> R,
+) -> Option<Result<R, NotUsable>> {
+    group::look(id, |piece: &Piece<T, D>| look(&piece.elements))
 }
 
 /// The elements in row-major order, copied if they lie otherwise.
@@ -137,7 +136,7 @@ pub(crate) fn slice<T, D: Rank>(piece: &Array<T, D>) -> &[T] {
 impl Job {
     /// Reads the order's first part.
     pub(crate) fn read(from: &mut BlobReader<'_>) -> Result<Job, ArrayError> {
-        super::work::read(from)
+        Ok(Job { parts: super::work::read(from)?, piece: super::work::read(from)? })
     }
 
     /// Keeps what was made, in the place for it.
@@ -209,10 +208,7 @@ impl Shared {
         check_owners(&parts)?;
         let owners = parts.layout.procs();
         let orders = Orders { arrays: sources, owners, makes: &parts.pieces, place };
-        let (made, answers) = orders.run(code, &mut |piece, to| {
-            to.write(&Job { parts: parts.clone(), piece })?;
-            write(piece, to)
-        })?;
+        let (made, answers) = orders.run(code, &mut *with_job(&parts, write)?)?;
         Ok((Shared::of(Group::of(made), parts), answers))
     }
 
@@ -229,10 +225,7 @@ impl Shared {
         arrays.extend(sources);
         let owners = self.parts.layout.procs();
         let orders = Orders { arrays: &arrays, owners, makes: &[], place };
-        let (_, answers) = orders.run(code, &mut |piece, to| {
-            to.write(&Job { parts: self.parts.clone(), piece })?;
-            write(piece, to)
-        })?;
+        let (_, answers) = orders.run(code, &mut *with_job(&self.parts, write)?)?;
         Ok(answers)
     }
 
@@ -247,6 +240,16 @@ impl Shared {
         }
         self.group.free(place).map_err(ArrayError::Remote)
     }
+}
+
+/// Writes the job before the rest; what is the same for all owners is encoded once.
+fn with_job<'a>(parts: &Parts, write: &'a mut Write<'_>) -> Result<Box<Write<'a>>, ArrayError> {
+    let encoded = group::written(|to| to.write(parts))?;
+    Ok(Box::new(move |piece, to| {
+        to.append(&encoded);
+        to.write(&piece)?;
+        write(piece, to)
+    }))
 }
 
 /// Whether all owners are there.

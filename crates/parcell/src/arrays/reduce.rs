@@ -544,7 +544,7 @@ fn thin<T: Element, D: Rank, G: ElementFunction<(T, T), T>>(
 }
 
 /// Combines what [`thin`] has left of the axis, and removes it.
-fn joined<T, D, G>(
+pub(crate) fn joined<T, D, G>(
     partial: &DArray<T, D>,
     axis: Axis,
     op: &G,

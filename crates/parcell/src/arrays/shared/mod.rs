@@ -2,7 +2,7 @@
 //!
 //! From what users call down to the memory: `make` and `file` make arrays, `array` is the handle with
 //! its elements, `compute` has processes work on their parts, `frozen` makes an array unchangeable;
-//! `members` sends the orders; `split` says who has which elements; `cell` is an element, `segment` the
+//! `members` sends the orders; `split` says who has which elements; `show` shows them; `cell` is an element, `segment` the
 //! memory, `room` how much of it there is.
 
 mod array;
@@ -15,6 +15,7 @@ mod make;
 mod members;
 mod room;
 mod segment;
+mod show;
 mod split;
 
 pub use array::{SharedArray, SharedMatrix, SharedVector};
