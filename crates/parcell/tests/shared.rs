@@ -79,14 +79,16 @@ fn a_loop_writes() {
     let s = SharedVector::<f64>::zeros(1000);
     distributed!(for i in 0..1000 {
         s.set([i], (i * i) as f64)
-    });
+    })
+    .wait();
     assert_eq!(s.to_array(), Array1::from_shape_fn(1000, |i| (i * i) as f64));
     let m = SharedMatrix::<u64>::zeros((40, 50));
     distributed!(for i in 0..40 {
         for j in 0..50 {
             m.set([i, j], (myid() * 10_000 + i * 100 + j) as u64);
         }
-    });
+    })
+    .wait();
     let a = m.to_array();
     assert!(a.indexed_iter().all(|((i, j), x)| x % 10_000 == (i * 100 + j) as u64));
     assert_eq!(a.iter().map(|x| x / 10_000).max(), Some(4));
@@ -135,7 +137,8 @@ fn ranks() {
         let cells = s.reshape(n);
         distributed!(for i in 0..n {
             cells.set(i, i as u64)
-        });
+        })
+        .wait();
         let a = s.to_array();
         assert_eq!((a.raw_dim(), s.ndim()), (shape.clone(), shape.ndim()));
         assert!(a.iter().enumerate().all(|(i, x)| *x == i as u64));
@@ -168,7 +171,8 @@ fn own_types() {
     let bodies = SharedVector::<Body>::zeros(10);
     distributed!(for i in 0..10 {
         bodies.set(i, Body { position: [i as f64; 3], mass: 1.5 })
-    });
+    })
+    .wait();
     assert_eq!(bodies.get(9), Body { position: [9.0; 3], mass: 1.5 });
     bodies.fill(Body { position: [0.5; 3], mass: 2.0 });
     let mass = bodies.map_reduce(|b: Body| b.mass, |a: f64, b: f64| a + b, 0.0);
@@ -309,7 +313,8 @@ fn an_array_is_frozen() {
         for j in 0..30 {
             s.set([i, j], (i * 30 + j) as f64);
         }
-    });
+    })
+    .wait();
     fetch_from!(1, s.get([0, 0]));
     let table = s.freeze();
     let sum = table.view().sum();
@@ -399,7 +404,8 @@ fn a_dead_worker() {
     assert_eq!((s.get(11), s.to_array().sum()), (7, 84), "the memory is there");
     distributed!(for i in 0..12 {
         s.set(i, 1)
-    });
+    })
+    .wait();
     assert_eq!(s.to_array().sum(), 12);
     let told = s.try_fill(2).unwrap_err().to_string();
     assert!(told.contains("process 4 is gone"), "{told}");

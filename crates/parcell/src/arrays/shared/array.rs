@@ -29,8 +29,8 @@ use crate::distributed::group::Group;
 /// nobody can map it any more.
 ///
 /// Nothing orders what processes read and write, so results of races are wrong numbers: let each
-/// process write its own elements, and wait for all of them (`distributed!` and calls wait) before
-/// others read. An element is a [`SharedCell`]: a value of up to 8 bytes is read and written as a whole.
+/// process write its own elements, and wait for all of them (`.wait()` after a `distributed!` loop) before others
+/// read. An element is a [`SharedCell`]: a value of up to 8 bytes is read and written as a whole.
 ///
 /// Elements are counted from 0, the last index running fastest.
 ///
@@ -38,7 +38,7 @@ use crate::distributed::group::Group;
 /// use parcell::prelude::*;
 ///
 /// let s = SharedVector::<f64>::zeros(100);
-/// distributed!(for i in 0..100 { s.set([i], (i * i) as f64) });
+/// distributed!(for i in 0..100 { s.set([i], (i * i) as f64) }).wait();
 /// assert_eq!(s.get([9]), 81.0);
 /// assert_eq!(s.sum(), 328350.0);
 /// ```
