@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -269,6 +270,20 @@ fn release_here(ticket: &Ticket, expected: usize) -> usize {
     }
 }
 
+/// Seals the memory as soon as nobody can write to it.
+fn sealed(file: &OwnedFd) -> Result<(), Errno> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match segment::seal(file) {
+            // Nor does the system tell when a mapping goes.
+            Err(Errno::BUSY) if Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Seals the memory and has all processes map it to read.
 #[expect(clippy::type_complexity, reason = "the mapping is needed to go back")]
 fn seal(
@@ -284,7 +299,7 @@ fn seal(
             return Err((in_use(ticket, handles(procs::myid(), 1)), Some(mapping)));
         }
     };
-    if let Err(error) = segment::seal(&file) {
+    if let Err(error) = sealed(&file) {
         let pids = &shared.pids;
         let error = match error {
             Errno::BUSY => in_use(ticket, format!("a process besides {pids:?} has a handle")),
