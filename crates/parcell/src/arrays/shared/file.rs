@@ -51,7 +51,7 @@ enum Mode {
     Extend,
 }
 
-impl<T: Plain, D: Rank> SharedArray<T, D> {
+impl<T, D: Rank> SharedArray<T, D> {
     /// An array whose elements are in a file: what is there are its elements, what is written to them
     /// reaches the file, and stays. Say `.open()` after it, before that `.mode(…)`, `.offset(…)` and
     /// `.on(…)` as needed. Elements are in the machine's byte order, without a header.
@@ -73,10 +73,10 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     ///
     /// # Source
     /// `SharedArray{T}(file, dims, offset; mode)`, Julia's SharedArrays, which wants an absolute path.
-    pub fn from_file(
-        path: impl AsRef<Path>,
-        dims: impl IntoDimension<Dim = D>,
-    ) -> SharedFile<T, D> {
+    pub fn from_file(path: impl AsRef<Path>, dims: impl IntoDimension<Dim = D>) -> SharedFile<T, D>
+    where
+        T: Plain,
+    {
         let path = path.as_ref().to_owned();
         SharedFile {
             wanted: Wanted { path, mode: None, offset: 0, pids: None },
@@ -84,7 +84,9 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
             elements: PhantomData,
         }
     }
+}
 
+impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// Has the system write what was changed in the array's file to the disk, and blocks until it has.
     /// One process calls it, for what all have written. Without this the system does it when it
     /// likes; processes that end lose nothing, a machine that fails may. Does nothing for arrays in

@@ -95,7 +95,6 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// # Errors
     /// [`FreezeError`] with the reason, mostly [`SharedError::InUse`], and the array as it was.
     #[track_caller]
-    #[expect(clippy::result_large_err, reason = "the error gives the array back")]
     pub fn try_freeze(self) -> Result<FrozenArray<T, D>, FreezeError<T, D>> {
         let (shared, dim) = self.into_shared();
         match freeze(shared, Location::caller()) {
@@ -214,7 +213,6 @@ fn handles(process: usize, n: usize) -> String {
 
 /// Has all processes let go of the memory. The mapping of this process, then the only one that those
 /// know of.
-#[expect(clippy::type_complexity, reason = "the mapping is needed in any case")]
 fn let_go(
     shared: &mut Shared,
     place: &Location<'_>,
@@ -285,7 +283,6 @@ fn sealed(file: &OwnedFd) -> Result<(), Errno> {
 }
 
 /// Seals the memory and has all processes map it to read.
-#[expect(clippy::type_complexity, reason = "the mapping is needed to go back")]
 fn seal(
     mapping: Arc<Mapping>,
     ticket: &Ticket,

@@ -36,7 +36,8 @@ pub(super) fn bytes<T>(shape: &[usize]) -> Result<usize, SharedError> {
     }
 }
 
-impl<T: Plain, D: Rank> SharedArray<T, D> {
+// `Plain` is asked for by each function, so that a type which is not gets the trait's own advice.
+impl<T, D: Rank> SharedArray<T, D> {
     /// Chooses the processes that get parts of the array, in the order of the parts; without this all
     /// workers of this machine, or this process if there are none. The process that makes the array
     /// can always use it.
@@ -50,7 +51,10 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     ///
     /// # Source
     /// The argument `pids` of `SharedArray`, Julia's SharedArrays.
-    pub fn on(pids: &[usize]) -> On<T, D> {
+    pub fn on(pids: &[usize]) -> On<T, D>
+    where
+        T: Plain,
+    {
         On { pids: Some(pids.to_vec()), array: PhantomData }
     }
 
@@ -76,7 +80,10 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// `SharedArray{T}(dims...)`, Julia's SharedArrays.
     #[track_caller]
     #[must_use]
-    pub fn zeros(dims: impl IntoDimension<Dim = D>) -> SharedArray<T, D> {
+    pub fn zeros(dims: impl IntoDimension<Dim = D>) -> SharedArray<T, D>
+    where
+        T: Plain,
+    {
         SharedArray::anywhere().try_zeros(dims).or_panic()
     }
 
@@ -85,7 +92,10 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// # Errors
     /// [`SharedError::NoRoom`], [`SharedError::TooLarge`]; [`SharedError::Array`] if a process is gone.
     #[track_caller]
-    pub fn try_zeros(dims: impl IntoDimension<Dim = D>) -> Result<SharedArray<T, D>, SharedError> {
+    pub fn try_zeros(dims: impl IntoDimension<Dim = D>) -> Result<SharedArray<T, D>, SharedError>
+    where
+        T: Plain,
+    {
         SharedArray::anywhere().try_zeros(dims)
     }
 
@@ -108,7 +118,10 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     pub fn from_fn<F: ElementFunction<(D::Pattern,), T>>(
         dims: impl IntoDimension<Dim = D>,
         function: F,
-    ) -> SharedArray<T, D> {
+    ) -> SharedArray<T, D>
+    where
+        T: Plain,
+    {
         SharedArray::anywhere().try_from_fn(dims, function).or_panic()
     }
 
@@ -120,7 +133,10 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     pub fn try_from_fn<F: ElementFunction<(D::Pattern,), T>>(
         dims: impl IntoDimension<Dim = D>,
         function: F,
-    ) -> Result<SharedArray<T, D>, SharedError> {
+    ) -> Result<SharedArray<T, D>, SharedError>
+    where
+        T: Plain,
+    {
         SharedArray::anywhere().try_from_fn(dims, function)
     }
 
@@ -141,7 +157,10 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// `SharedArray(A)`, Julia's SharedArrays.
     #[track_caller]
     #[must_use]
-    pub fn from_array<S: Data<Elem = T>>(array: &ArrayBase<S, D>) -> SharedArray<T, D> {
+    pub fn from_array<S: Data<Elem = T>>(array: &ArrayBase<S, D>) -> SharedArray<T, D>
+    where
+        T: Plain,
+    {
         SharedArray::anywhere().try_from_array(array).or_panic()
     }
 
@@ -152,10 +171,15 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     #[track_caller]
     pub fn try_from_array<S: Data<Elem = T>>(
         array: &ArrayBase<S, D>,
-    ) -> Result<SharedArray<T, D>, SharedError> {
+    ) -> Result<SharedArray<T, D>, SharedError>
+    where
+        T: Plain,
+    {
         SharedArray::anywhere().try_from_array(array)
     }
+}
 
+impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// Runs a function of the array on each of its processes, and blocks until all have ended. Costs a
     /// message to each process and one back.
     ///

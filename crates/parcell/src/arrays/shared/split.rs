@@ -28,7 +28,7 @@ mod tests {
         assert_eq!(parts(11, 4), [0..2, 2..4, 4..6, 6..11]);
         assert_eq!(parts(2, 4), [0..1, 1..2, 2..2, 2..2], "the first have one each");
         assert_eq!(parts(0, 2), [0..0, 0..0]);
-        assert_eq!(parts(5, 1), [0..5]);
+        assert_eq!(part(5, 1, 0), 0..5);
     }
 
     #[test]
