@@ -1,5 +1,5 @@
-//! What arrays in shared memory cost beside a vector of one process: the best of several runs of each on
-//! two workers, and on two threads, in milliseconds, and their ratio.
+//! What arrays in shared memory cost beside a vector of one process: the best of several runs of
+//! each on two workers, and on two threads, in milliseconds, and their ratio.
 //!
 //! `cargo run --release -p parcell --example shared_arrays`
 

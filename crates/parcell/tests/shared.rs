@@ -1,5 +1,5 @@
-//! Shared arrays over real workers: parts, handles that travel, deaths, and what is left at the end:
-//! no value on any process, no mapping, no open file.
+//! Shared arrays over real workers: parts, handles that travel, deaths, and what is left at the
+//! end: no value on any process, no mapping, no open file.
 
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -21,16 +21,17 @@ use crate::distributed::group::Group;
 /// An array in memory that processes of one machine share: each reads and writes every element
 /// directly, without messages and without locks.
 ///
-/// A `SharedArray` is a handle. Clones are handles to the same memory; sent to another process, only
-/// the handle travels. The memory is mapped by the array's processes, by default all workers, each of
-/// which has a [part](SharedArray::local) to work on, by the process that made it, and by whoever
-/// uses a handle. It is freed when the last handle anywhere is dropped, and however processes end,
-/// nothing stays. When the process that made it is gone, those who have mapped it still have it;
-/// nobody can map it any more.
+/// A `SharedArray` is a handle. Clones are handles to the same memory; sent to another process,
+/// only the handle travels. The memory is mapped by the array's processes, by default all workers,
+/// each of which has a [part](SharedArray::local) to work on, by the process that made it, and by
+/// whoever uses a handle. It is freed when the last handle anywhere is dropped, and however
+/// processes end, nothing stays. When the process that made it is gone, those who have mapped it
+/// still have it; nobody can map it any more.
 ///
 /// Nothing orders what processes read and write, so results of races are wrong numbers: let each
-/// process write its own elements, and wait for all of them (`.wait()` after a `distributed!` loop) before others
-/// read. An element is a [`SharedCell`]: a value of up to 8 bytes is read and written as a whole.
+/// process write its own elements, and wait for all of them (`.wait()` after a `distributed!` loop)
+/// before others read. An element is a [`SharedCell`]: a value of up to 8 bytes is read and written
+/// as a whole.
 ///
 /// Elements are counted from 0, the last index running fastest.
 ///
@@ -81,8 +82,8 @@ impl<T, D> SharedArray<T, D> {
         self.shared.pids.clone()
     }
 
-    /// This process's place in [`procs`](SharedArray::procs), from 0; `None` if it has no part. Costs
-    /// nothing.
+    /// This process's place in [`procs`](SharedArray::procs), from 0; `None` if it has no part.
+    /// Costs nothing.
     ///
     /// # Source
     /// `indexpids(S)`, Julia's SharedArrays, which counts from 1 and has 0 for none.
@@ -230,9 +231,10 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         Ok(view.expect("as many as the shape has"))
     }
 
-    /// The numbers of this process's elements, in the order in which they lie: with `n` processes and
-    /// `len` elements each has `len / n`, and the last has the rest besides; with fewer elements than
-    /// processes the first have one each. Empty on a process that has no part. Costs nothing.
+    /// The numbers of this process's elements, in the order in which they lie: with `n` processes
+    /// and `len` elements each has `len / n`, and the last has the rest besides; with fewer
+    /// elements than processes the first have one each. Empty on a process that has no part. Costs
+    /// nothing.
     ///
     /// ```
     /// use parcell::prelude::*;
@@ -248,9 +250,9 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         self.local_part_of(self.len())
     }
 
-    /// The rows of this process, where rows are split as [`local_indices`](SharedArray::local_indices)
-    /// splits elements; other elements than those, where the rows cannot be split evenly. Of rank 1
-    /// the same as `local_indices`. Costs nothing.
+    /// The rows of this process, where rows are split as
+    /// [`local_indices`](SharedArray::local_indices) splits elements; other elements than those,
+    /// where the rows cannot be split evenly. Of rank 1 the same as `local_indices`. Costs nothing.
     ///
     /// ```no_run
     /// use parcell::prelude::*;
@@ -269,8 +271,8 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         self.shared.own_number().map_or(0..0, |k| self.shared.part(n, k))
     }
 
-    /// This process's elements, those of [`local_indices`](SharedArray::local_indices), side by side.
-    /// Costs nothing.
+    /// This process's elements, those of [`local_indices`](SharedArray::local_indices), side by
+    /// side. Costs nothing.
     ///
     /// # Panics
     /// As [`SharedArray::cells`].

@@ -1,9 +1,9 @@
 //! Elements that any process may read and write at any time.
 //!
 //! # Invariants
-//! 1. All accesses to the memory of a cell of type `T` are atomic accesses of [`word`]`::<T>()` bytes,
-//!    from the cell's start on, so that no two accesses race in the sense of the language: not within
-//!    this process, and not with others, which have the same code.
+//! 1. All accesses to the memory of a cell of type `T` are atomic accesses of [`word`]`::<T>()`
+//!    bytes, from the cell's start on, so that no two accesses race in the sense of the language:
+//!    not within this process, and not with others, which have the same code.
 //! 2. `T` is [`Plain`]: words that come from different writes make a wrong value, but a value.
 
 use std::cell::UnsafeCell;
@@ -13,9 +13,9 @@ use std::ops::Add;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
-/// What a [`SharedArray`](super::SharedArray) may hold: plain data, of which every pattern of bits is
-/// a value and which has no padding. Integers, floats, complex numbers and arrays of such are; an own
-/// type of such fields becomes so by a derive. Nothing is implemented by hand.
+/// What a [`SharedArray`](super::SharedArray) may hold: plain data, of which every pattern of bits
+/// is a value and which has no padding. Integers, floats, complex numbers and arrays of such are;
+/// an own type of such fields becomes so by a derive. Nothing is implemented by hand.
 ///
 /// ```
 /// use parcell::bytemuck::{Pod, Zeroable};
@@ -49,12 +49,12 @@ pub trait Plain: bytemuck::Pod + Send + Sync {}
 #[diagnostic::do_not_recommend]
 impl<T: bytemuck::Pod + Send + Sync> Plain for T {}
 
-/// An element of a [`SharedArray`](super::SharedArray), where it lies: read and written by any thread of
-/// any process, without a lock and without order between elements.
+/// An element of a [`SharedArray`](super::SharedArray), where it lies: read and written by any
+/// thread of any process, without a lock and without order between elements.
 ///
-/// A value of one word, such as any number of at most 8 bytes, is read and written as a whole. A value
-/// of several words, such as a complex number, may be read while half of it is written; the result is
-/// then a wrong number, never anything worse.
+/// A value of one word, such as any number of at most 8 bytes, is read and written as a whole. A
+/// value of several words, such as a complex number, may be read while half of it is written; the
+/// result is then a wrong number, never anything worse.
 #[repr(transparent)]
 pub struct SharedCell<T>(UnsafeCell<T>);
 
@@ -100,8 +100,8 @@ macro_rules! words {
 words!(AtomicU8: u8, AtomicU16: u16, AtomicU32: u32, AtomicU64: u64);
 
 /// # Safety
-/// `from` is the memory of a cell, `to` is writable, both for the size of `T`; both are aligned for `T`,
-/// and so for `W`, whose size is `word::<T>()`.
+/// `from` is the memory of a cell, `to` is writable, both for the size of `T`; both are aligned for
+/// `T`, and so for `W`, whose size is `word::<T>()`.
 #[inline(always)]
 unsafe fn load<T, W: Word>(from: *const T, to: *mut T) {
     for k in 0..size_of::<T>() / size_of::<W>() {
@@ -188,9 +188,9 @@ impl<T: Plain> SharedCell<T> {
         }
     }
 
-    /// Replaces the value if it is `current`, in one step as seen from all threads of all processes.
-    /// Values are compared by their bits. For types of one word; of others it does not compile. Never
-    /// blocks.
+    /// Replaces the value if it is `current`, in one step as seen from all threads of all
+    /// processes. Values are compared by their bits. For types of one word; of others it does not
+    /// compile. Never blocks.
     ///
     /// # Errors
     /// The value, if it is not `current`; it stays then.
@@ -222,9 +222,9 @@ impl<T: Plain> SharedCell<T> {
         }
     }
 
-    /// Replaces the value by a function of it, in one step as seen from all threads of all processes;
-    /// returns the old one. The function is called again whenever another was faster. For types of one
-    /// word; of others it does not compile.
+    /// Replaces the value by a function of it, in one step as seen from all threads of all
+    /// processes; returns the old one. The function is called again whenever another was faster.
+    /// For types of one word; of others it does not compile.
     ///
     /// ```
     /// use parcell::prelude::*;
@@ -244,10 +244,10 @@ impl<T: Plain> SharedCell<T> {
         }
     }
 
-    /// Adds to the value, in one step as seen from all threads of all processes; returns the old one.
-    /// For types of one word; of others it does not compile. Integers that grow too large do what `+`
-    /// does. Many that add to the same element wait for each other's cache: let each process sum up on
-    /// its own where you can.
+    /// Adds to the value, in one step as seen from all threads of all processes; returns the old
+    /// one. For types of one word; of others it does not compile. Integers that grow too large do
+    /// what `+` does. Many that add to the same element wait for each other's cache: let each
+    /// process sum up on its own where you can.
     ///
     /// ```
     /// use parcell::prelude::*;

@@ -67,9 +67,9 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         self.shared().each(self.len(), Location::caller(), body::<T>, &write).map(drop)
     }
 
-    /// Overwrites all elements with random values of the type's standard distribution: floats uniform
-    /// in `0.0..1.0`, integers uniform over all of them. The same seed and shape give the same values,
-    /// however many processes there are. Otherwise as [`SharedArray::fill`].
+    /// Overwrites all elements with random values of the type's standard distribution: floats
+    /// uniform in `0.0..1.0`, integers uniform over all of them. The same seed and shape give the
+    /// same values, however many processes there are. Otherwise as [`SharedArray::fill`].
     ///
     /// # Panics
     /// As [`SharedArray::fill`].
@@ -93,8 +93,8 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         self.sample(seed, random::<T, StandardUniform>).or_panic();
     }
 
-    /// Overwrites all elements with random numbers of the standard normal distribution; otherwise as
-    /// [`SharedArray::rand`].
+    /// Overwrites all elements with random numbers of the standard normal distribution; otherwise
+    /// as [`SharedArray::rand`].
     ///
     /// # Panics
     /// As [`SharedArray::fill`].
@@ -116,9 +116,10 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         self.shared().each(self.len(), Location::caller(), body, &write).map(drop)
     }
 
-    /// Overwrites each element with what `f` makes of the element of another array at the same place,
-    /// which may be this array. Computed by the processes of this array; the other may have others.
-    /// Otherwise as [`SharedArray::fill`]. If `f` panics, some elements are overwritten and others not.
+    /// Overwrites each element with what `f` makes of the element of another array at the same
+    /// place, which may be this array. Computed by the processes of this array; the other may have
+    /// others. Otherwise as [`SharedArray::fill`]. If `f` panics, some elements are overwritten and
+    /// others not.
     ///
     /// # Panics
     /// As [`SharedArray::fill`]; if the shapes differ; with what `f` panics with.
@@ -149,8 +150,8 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// As [`SharedArray::map_from`].
     ///
     /// # Errors
-    /// [`SharedError::Shapes`], [`SharedError::ReadOnly`]; [`SharedError::Array`] if `f` panics or a
-    /// process is gone.
+    /// [`SharedError::Shapes`], [`SharedError::ReadOnly`]; [`SharedError::Array`] if `f` panics or
+    /// a process is gone.
     #[track_caller]
     pub fn try_map_from<U: Plain, F: ElementFunction<(U,), T>>(
         &self,
@@ -180,8 +181,8 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         self.shared().each(self.len(), place, body, &write).map(drop)
     }
 
-    /// [`SharedArray::map_from`], said from the other side: overwrites each element of `target` with
-    /// what `f` makes of the one of this array.
+    /// [`SharedArray::map_from`], said from the other side: overwrites each element of `target`
+    /// with what `f` makes of the one of this array.
     ///
     /// # Panics
     /// As [`SharedArray::map_from`].
@@ -229,7 +230,8 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// As [`SharedArray::copy_from`].
     ///
     /// # Errors
-    /// [`SharedError::Shapes`], [`SharedError::ReadOnly`]; [`SharedError::Array`] if a process is gone.
+    /// [`SharedError::Shapes`], [`SharedError::ReadOnly`]; [`SharedError::Array`] if a process is
+    /// gone.
     #[track_caller]
     pub fn try_copy_from<E: Rank>(&self, source: &SharedArray<T, E>) -> Result<(), SharedError> {
         fn body<T: Plain, E: Rank>(from: &mut BlobReader<'_>) -> Outcome {
@@ -252,8 +254,8 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         self.shared().each(self.len(), place, body, &write).map(drop)
     }
 
-    /// A new array in memory with the same elements, on the same processes, which copy it. Costs two
-    /// messages to each and two back.
+    /// A new array in memory with the same elements, on the same processes, which copy it. Costs
+    /// two messages to each and two back.
     ///
     /// # Panics
     /// If there is not so much memory, or a process is gone.
@@ -286,10 +288,10 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         Ok(copy)
     }
 
-    /// What `op` combines of `init` and what `map` makes of each element. `op` must be associative; it
-    /// is applied to neighbours. `init` is used once. Each process computes with its part and its
-    /// threads; blocks until all have. One process calls it. Costs a message to each process and one
-    /// value back.
+    /// What `op` combines of `init` and what `map` makes of each element. `op` must be associative;
+    /// it is applied to neighbours. `init` is used once. Each process computes with its part and
+    /// its threads; blocks until all have. One process calls it. Costs a message to each process
+    /// and one value back.
     ///
     /// # Panics
     /// With what the functions panic with; if a process is gone.

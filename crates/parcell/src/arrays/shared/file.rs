@@ -52,12 +52,13 @@ enum Mode {
 }
 
 impl<T, D: Rank> SharedArray<T, D> {
-    /// An array whose elements are in a file: what is there are its elements, what is written to them
-    /// reaches the file, and stays. Say `.open()` after it, before that `.mode(…)`, `.offset(…)` and
-    /// `.on(…)` as needed. Elements are in the machine's byte order, without a header.
+    /// An array whose elements are in a file: what is there are its elements, what is written to
+    /// them reaches the file, and stays. Say `.open()` after it, before that `.mode(…)`,
+    /// `.offset(…)` and `.on(…)` as needed. Elements are in the machine's byte order, without a
+    /// header.
     ///
-    /// Whoever makes the file shorter while the array is used ends the processes that use what is cut
-    /// off; parcell does not.
+    /// Whoever makes the file shorter while the array is used ends the processes that use what is
+    /// cut off; parcell does not.
     ///
     /// ```
     /// use parcell::prelude::*;
@@ -72,7 +73,8 @@ impl<T, D: Rank> SharedArray<T, D> {
     /// ```
     ///
     /// # Source
-    /// `SharedArray{T}(file, dims, offset; mode)`, Julia's SharedArrays, which wants an absolute path.
+    /// `SharedArray{T}(file, dims, offset; mode)`, Julia's SharedArrays, which wants an absolute
+    /// path.
     pub fn from_file(path: impl AsRef<Path>, dims: impl IntoDimension<Dim = D>) -> SharedFile<T, D>
     where
         T: Plain,
@@ -87,10 +89,10 @@ impl<T, D: Rank> SharedArray<T, D> {
 }
 
 impl<T: Plain, D: Rank> SharedArray<T, D> {
-    /// Has the system write what was changed in the array's file to the disk, and blocks until it has.
-    /// One process calls it, for what all have written. Without this the system does it when it
-    /// likes; processes that end lose nothing, a machine that fails may. Does nothing for arrays in
-    /// memory. Costs no message.
+    /// Has the system write what was changed in the array's file to the disk, and blocks until it
+    /// has. One process calls it, for what all have written. Without this the system does it when
+    /// it likes; processes that end lose nothing, a machine that fails may. Does nothing for arrays
+    /// in memory. Costs no message.
     ///
     /// # Panics
     /// If the disk fails.
@@ -113,9 +115,9 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
 }
 
 impl<T: Plain, D: Rank> SharedFile<T, D> {
-    /// How the file is opened, by C's names: `r` to read what is there; `r+` to read and write it, making
-    /// it longer if need be; `w+` to begin with zeros, whatever was there; `a+` as `r+`, making the
-    /// file if there is none. Without this `r+` if the file is there, else `w+`.
+    /// How the file is opened, by C's names: `r` to read what is there; `r+` to read and write it,
+    /// making it longer if need be; `w+` to begin with zeros, whatever was there; `a+` as `r+`,
+    /// making the file if there is none. Without this `r+` if the file is there, else `w+`.
     #[must_use]
     pub fn mode(mut self, mode: &str) -> SharedFile<T, D> {
         self.wanted.mode = Some(mode.to_owned());
@@ -136,9 +138,9 @@ impl<T: Plain, D: Rank> SharedFile<T, D> {
         self
     }
 
-    /// Opens the file as an array. Blocks until all processes have mapped it; costs a message to each
-    /// and one back. Room on the disk is taken now, so that a full disk is an error of this call and
-    /// not of a later write.
+    /// Opens the file as an array. Blocks until all processes have mapped it; costs a message to
+    /// each and one back. Room on the disk is taken now, so that a full disk is an error of this
+    /// call and not of a later write.
     ///
     /// # Panics
     /// If the file cannot be opened so, is too short to be read, or has no room on its disk.

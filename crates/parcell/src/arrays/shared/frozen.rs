@@ -1,7 +1,8 @@
 //! Arrays that nobody can change any more, and so may be read as ordinary ones.
 //!
-//! The system itself sees to it: memory is sealed against writing once nobody has it mapped writable,
-//! which the system refuses to do while anybody has. After that no process can map it writable.
+//! The system itself sees to it: memory is sealed against writing once nobody has it mapped
+//! writable, which the system refuses to do while anybody has. After that no process can map it
+//! writable.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -26,10 +27,11 @@ use crate::distributed::blob::BlobReader;
 use crate::distributed::function::hold;
 use crate::distributed::{group, procs};
 
-/// A [`SharedArray`] that nobody can change any more, which the system guarantees; so it can be read
-/// as an ordinary array, without copy. What [`SharedArray::freeze`] gives.
+/// A [`SharedArray`] that nobody can change any more, which the system guarantees; so it can be
+/// read as an ordinary array, without copy. What [`SharedArray::freeze`] gives.
 ///
-/// It is a handle, as `SharedArray` is: clones and what other processes get lead to the same memory.
+/// It is a handle, as `SharedArray` is: clones and what other processes get lead to the same
+/// memory.
 ///
 /// ```
 /// use parcell::prelude::*;
@@ -74,13 +76,13 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// Makes the array one that nobody can change any more: its processes let go of the memory, the
-    /// system seals it, and they map it again to read. Blocks until all have; costs three messages to
-    /// each process and three back. The process that made the array calls it, with the last handle to
-    /// it: while others could still write, it is an error.
+    /// system seals it, and they map it again to read. Blocks until all have; costs three messages
+    /// to each process and three back. The process that made the array calls it, with the last
+    /// handle to it: while others could still write, it is an error.
     ///
     /// # Panics
-    /// If another handle is left anywhere, if this process has not made the array, or if the array is
-    /// in a file.
+    /// If another handle is left anywhere, if this process has not made the array, or if the array
+    /// is in a file.
     ///
     /// # Source
     /// `F_SEAL_WRITE`, Linux.
@@ -105,8 +107,8 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
 }
 
 impl<T: Plain, D: Rank> FrozenArray<T, D> {
-    /// The array itself. Costs nothing; on a process that has not mapped the memory yet, the first use
-    /// of a handle maps it.
+    /// The array itself. Costs nothing; on a process that has not mapped the memory yet, the first
+    /// use of a handle maps it.
     ///
     /// # Panics
     /// If the memory is gone with the process that made it.
@@ -211,8 +213,8 @@ fn handles(process: usize, n: usize) -> String {
     format!("process {process} has {n} more {}", if n == 1 { "handle" } else { "handles" })
 }
 
-/// Has all processes let go of the memory. The mapping of this process, then the only one that those
-/// know of.
+/// Has all processes let go of the memory. The mapping of this process, then the only one that
+/// those know of.
 fn let_go(
     shared: &mut Shared,
     place: &Location<'_>,

@@ -38,9 +38,9 @@ pub(super) fn bytes<T>(shape: &[usize]) -> Result<usize, SharedError> {
 
 // `Plain` is asked for by each function, so that a type which is not gets the trait's own advice.
 impl<T, D: Rank> SharedArray<T, D> {
-    /// Chooses the processes that get parts of the array, in the order of the parts; without this all
-    /// workers of this machine, or this process if there are none. The process that makes the array
-    /// can always use it.
+    /// Chooses the processes that get parts of the array, in the order of the parts; without this
+    /// all workers of this machine, or this process if there are none. The process that makes the
+    /// array can always use it.
     ///
     /// ```no_run
     /// use parcell::prelude::*;
@@ -62,9 +62,9 @@ impl<T, D: Rank> SharedArray<T, D> {
         On { pids: None, array: PhantomData }
     }
 
-    /// An array whose bytes are all zero. Blocks until all processes have mapped it; one process calls
-    /// it. Costs a message to each and one back, whatever the size: memory is taken when it is first
-    /// written.
+    /// An array whose bytes are all zero. Blocks until all processes have mapped it; one process
+    /// calls it. Costs a message to each and one back, whatever the size: memory is taken when it
+    /// is first written.
     ///
     /// # Panics
     /// If there is not so much memory, or no such process.
@@ -90,7 +90,8 @@ impl<T, D: Rank> SharedArray<T, D> {
     /// As [`SharedArray::zeros`].
     ///
     /// # Errors
-    /// [`SharedError::NoRoom`], [`SharedError::TooLarge`]; [`SharedError::Array`] if a process is gone.
+    /// [`SharedError::NoRoom`], [`SharedError::TooLarge`]; [`SharedError::Array`] if a process is
+    /// gone.
     #[track_caller]
     pub fn try_zeros(dims: impl IntoDimension<Dim = D>) -> Result<SharedArray<T, D>, SharedError>
     where
@@ -99,9 +100,9 @@ impl<T, D: Rank> SharedArray<T, D> {
         SharedArray::anywhere().try_zeros(dims)
     }
 
-    /// An array whose elements a function makes of their indices: a number, or a tuple of numbers. Each
-    /// process makes its part, with its threads; the function is called in any order. Blocks until all
-    /// have. Costs two messages to each process and two back.
+    /// An array whose elements a function makes of their indices: a number, or a tuple of numbers.
+    /// Each process makes its part, with its threads; the function is called in any order. Blocks
+    /// until all have. Costs two messages to each process and two back.
     ///
     /// # Panics
     /// As [`SharedArray::zeros`], and with what the function panics with.
@@ -180,8 +181,8 @@ impl<T, D: Rank> SharedArray<T, D> {
 }
 
 impl<T: Plain, D: Rank> SharedArray<T, D> {
-    /// Runs a function of the array on each of its processes, and blocks until all have ended. Costs a
-    /// message to each process and one back.
+    /// Runs a function of the array on each of its processes, and blocks until all have ended.
+    /// Costs a message to each process and one back.
     ///
     /// # Panics
     /// With what the function panics with; if a process is gone.
@@ -207,7 +208,8 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// As [`SharedArray::init`].
     ///
     /// # Errors
-    /// [`SharedError::Array`] if the function panics or a process is gone; [`SharedError::ReadOnly`].
+    /// [`SharedError::Array`] if the function panics or a process is gone;
+    /// [`SharedError::ReadOnly`].
     #[track_caller]
     pub fn try_init<F: ElementFunction<(SharedArray<T, D>,), ()>>(
         &self,

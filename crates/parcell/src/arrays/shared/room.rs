@@ -1,8 +1,8 @@
-//! How much memory there is for an array: what the machine has, and what the process's cgroups allow.
-//! Reading is apart from understanding: what understands takes strings.
+//! How much memory there is for an array: what the machine has, and what the process's cgroups
+//! allow. Reading is apart from understanding: what understands takes strings.
 //!
-//! A page that is written first when there is no memory left ends the process; so it is asked before
-//! an array is made.
+//! A page that is written first when there is no memory left ends the process; so it is asked
+//! before an array is made.
 
 use std::fs::read_to_string;
 use std::path::Path;
@@ -62,8 +62,8 @@ fn of_machine(meminfo: &str) -> Option<u64> {
     kilobytes.checked_mul(1024)
 }
 
-/// What a cgroup has left: its limit less its use, of which the pages of files that nobody uses do not
-/// count. `None` where there is no limit: `max` in v2, a number near the largest in v1.
+/// What a cgroup has left: its limit less its use, of which the pages of files that nobody uses do
+/// not count. `None` where there is no limit: `max` in v2, a number near the largest in v1.
 fn of_group(limit: &str, used: &str, stat: &str, cache: &str) -> Option<u64> {
     let limit: u64 = limit.trim().parse().ok()?;
     let used: u64 = used.trim().parse().ok()?;

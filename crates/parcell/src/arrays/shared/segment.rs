@@ -1,14 +1,15 @@
 //! Memory that processes of one machine share: made by one, found and mapped by the others.
 //!
-//! The memory is a file without a name, or a part of a file of the user's. The process that made the
-//! array keeps it open; others open it through `/proc`. So the memory is gone with its last mapping and
-//! its maker, however they end, and there is no limit but that of memory.
+//! The memory is a file without a name, or a part of a file of the user's. The process that made
+//! the array keeps it open; others open it through `/proc`. So the memory is gone with its last
+//! mapping and its maker, however they end, and there is no limit but that of memory.
 //!
 //! # Invariants
-//! 1. `start..start + bytes` of a [`Mapping`] is mapped until it is dropped, readable, and writable if
-//!    `access` says so. Nameless files cannot shrink (they are sealed), so that all of it has pages.
-//! 2. Nothing in this process accesses the memory but through the cells that [`Mapping::cells`] gives,
-//!    or, where it is [`Access::Frozen`] and so never changes, through [`Mapping::values`].
+//! 1. `start..start + bytes` of a [`Mapping`] is mapped until it is dropped, readable, and writable
+//!    if `access` says so. Nameless files cannot shrink (they are sealed), so that all of it has
+//!    pages.
+//! 2. Nothing in this process accesses the memory but through the cells that [`Mapping::cells`]
+//!    gives, or, where it is [`Access::Frozen`] and so never changes, through [`Mapping::values`].
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -73,8 +74,8 @@ unsafe impl Send for Mapping {}
 // SAFETY: as above.
 unsafe impl Sync for Mapping {}
 
-/// A process's part of an array: keeps the memory mapped while the array lives anywhere. `None` while
-/// it is being frozen.
+/// A process's part of an array: keeps the memory mapped while the array lives anywhere. `None`
+/// while it is being frozen.
 pub(crate) struct Member(pub(crate) Option<Arc<Mapping>>);
 
 /// Where nothing lies; aligned for everything.
@@ -116,8 +117,8 @@ impl Mapping {
             && self.start.cast::<T>().is_aligned()
     }
 
-    /// The first `n` elements. Of memory that may only be read, `set` ends the process: such cells are
-    /// not given to users.
+    /// The first `n` elements. Of memory that may only be read, `set` ends the process: such cells
+    /// are not given to users.
     #[inline]
     pub(crate) fn cells<T: Plain>(&self, n: usize) -> &[SharedCell<T>] {
         assert!(self.has::<T>(n), "{n} elements are not in {} bytes", self.bytes);
@@ -130,8 +131,8 @@ impl Mapping {
     pub(crate) fn values<T: Plain>(&self, n: usize) -> &[T] {
         assert!(self.has::<T>(n), "{n} elements are not in {} bytes", self.bytes);
         assert_eq!(self.access, Access::Frozen);
-        // SAFETY: so many are there, aligned and mapped (invariant 1); the system lets nobody change
-        // the memory (see `freeze`), and whatever is there is a value.
+        // SAFETY: so many are there, aligned and mapped (invariant 1); the system lets nobody
+        // change the memory (see `freeze`), and whatever is there is a value.
         unsafe { std::slice::from_raw_parts(self.start.cast(), n) }
     }
 
@@ -252,8 +253,8 @@ pub(crate) fn readopt(file: OwnedFd, ticket: &Ticket) -> Result<Arc<Mapping>, Er
     Ok(mapping)
 }
 
-/// Makes memory unchangeable for all processes. The system refuses it, with `EBUSY`, while anybody can
-/// write to it.
+/// Makes memory unchangeable for all processes. The system refuses it, with `EBUSY`, while anybody
+/// can write to it.
 pub(crate) fn seal(file: &OwnedFd) -> Result<(), Errno> {
     fs::fcntl_add_seals(file, SealFlags::WRITE)
 }

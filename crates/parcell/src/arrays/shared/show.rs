@@ -121,7 +121,8 @@ impl<T: Plain + fmt::Debug, D: Rank> fmt::Display for SharedArray<T, D> {
     }
 }
 
-/// In a notebook: shape, the elements that each process works on, and some values. Costs no message.
+/// In a notebook: shape, the elements that each process works on, and some values. Costs no
+/// message.
 impl<T: Plain + fmt::Debug, D: Rank> Rich for SharedArray<T, D> {
     fn bundle(&self) -> Bundle {
         self.facts().bundle(&self.preview())

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-/// The elements of process `k` of `processes`: each has as many, the last has the rest besides. Where
-/// there are fewer elements than processes, the first have one each.
+/// The elements of process `k` of `processes`: each has as many, the last has the rest besides.
+/// Where there are fewer elements than processes, the first have one each.
 pub(super) fn part(n: usize, processes: usize, k: usize) -> Range<usize> {
     if n < processes {
         return k.min(n)..(k + 1).min(n);
