@@ -3,7 +3,8 @@
 //! # Invariants
 //! 1. All accesses to the memory of a cell of type `T` are atomic accesses of [`word`]`::<T>()`
 //!    bytes, from the cell's start on, so that no two accesses race in the sense of the language:
-//!    not within this process, and not with others, which have the same code.
+//!    not within this process, and not with others, which have the same code. [`fill`]
+//!    writes several of these at a time, which to others is the same.
 //! 2. `T` is [`Plain`]: words that come from different writes make a wrong value, but a value.
 
 use std::cell::UnsafeCell;
@@ -265,6 +266,69 @@ impl<T: Plain> SharedCell<T> {
     }
 }
 
+/// Replaces the values of many cells: what a loop of [`SharedCell::set`] does, which compilers do
+/// not make wide stores of, since it is one of atomic ones.
+pub(super) fn fill<T: Plain>(cells: &[SharedCell<T>], value: T) {
+    let rest = match words_of(cells, &value) {
+        Some((words, bits, rest)) => {
+            fill_words(words, bits);
+            rest
+        }
+        None => [cells, &[]],
+    };
+    rest.into_iter().flatten().for_each(|cell| cell.set(value));
+}
+
+/// Fewer bytes are not worth it.
+const MANY: usize = 1 << 10;
+
+type Words<'a, T> = (&'a [AtomicU64], u64, [&'a [SharedCell<T>]; 2]);
+
+/// The cells as words of 8 bytes that are all alike, the word, and the cells before and after
+/// those; `None` where cells do not make up such words.
+fn words_of<'a, T: Plain>(cells: &'a [SharedCell<T>], value: &T) -> Option<Words<'a, T>> {
+    let size = size_of::<T>();
+    let before = cells.as_ptr().cast::<u8>().align_offset(8);
+    // Elsewhere words are written as what they are, so must be the cells' own.
+    let fits = if cfg!(target_arch = "x86_64") {
+        matches!(size, 1 | 2 | 4 | 8)
+    } else {
+        size == 8 && word::<T>() == 8
+    };
+    if !fits || size_of_val(cells) < MANY || !before.is_multiple_of(size) {
+        return None;
+    }
+    let (head, cells) = cells.split_at(before / size);
+    let words = size_of_val(cells) / 8;
+    let (body, tail) = cells.split_at(words * 8 / size);
+    let mut bits = [0; 8];
+    bits.chunks_exact_mut(size).for_each(|part| part.copy_from_slice(bytemuck::bytes_of(value)));
+    // SAFETY: the memory of `body`, aligned as was seen to; every pattern of bits is a value of
+    // both.
+    let words = unsafe { std::slice::from_raw_parts(body.as_ptr().cast::<AtomicU64>(), words) };
+    Some((words, u64::from_ne_bytes(bits), [head, tail]))
+}
+
+#[cfg(target_arch = "x86_64")]
+fn fill_words(words: &[AtomicU64], bits: u64) {
+    // SAFETY: writes the words and nothing else, each as a whole: to other threads it is a loop of
+    // relaxed stores. The direction flag is clear, as it always is between functions.
+    unsafe {
+        std::arch::asm!(
+            "rep stosq",
+            inout("rcx") words.len() => _,
+            inout("rdi") words.as_ptr() => _,
+            in("rax") bits,
+            options(nostack, preserves_flags)
+        );
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn fill_words(words: &[AtomicU64], bits: u64) {
+    words.iter().for_each(|word| word.store(bits, Relaxed));
+}
+
 impl<T: Plain + fmt::Debug> fmt::Debug for SharedCell<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.get().fmt(f)
@@ -302,6 +366,33 @@ mod tests {
         goes_and_comes([[0.5_f64; 3]; 2], [[1.5; 3]; 2]);
         goes_and_comes((), ());
         goes_and_comes([0_u64; 0], []);
+    }
+
+    fn fills<T: Plain + PartialEq + fmt::Debug>(old: T, new: T) {
+        for n in [0, 1, 7, 100, 1000, 5003] {
+            for skipped in [0, 1, 3] {
+                let cells: Vec<_> = (0..n + skipped + 1).map(|_| cell(old)).collect();
+                fill(&cells[skipped..n + skipped], new);
+                for (k, cell) in cells.iter().enumerate() {
+                    let inside = (skipped..n + skipped).contains(&k);
+                    assert_eq!(cell.get(), if inside { new } else { old }, "{k} of {n}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn many_are_filled_and_no_others() {
+        fills(1_u8, 2);
+        fills([1_u8, 2], [3, 4]);
+        fills([1_u8, 2, 3], [4, 5, 6]);
+        fills([1_u8, 2, 3, 4], [5, 6, 7, 8]);
+        fills(-1_i16, 300);
+        fills(1.5_f32, -2.5);
+        fills(1.5_f64, -2.5);
+        fills([1_u16, 2, 3, 4], [5, 6, 7, 8]);
+        fills(Complex::new(1.0_f64, 2.0), Complex::new(3.0, 4.0));
+        fills((), ());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rand::distr::{Distribution, StandardUniform};
 use rand_distr::StandardNormal;
 
 use super::array::SharedArray;
-use super::cell::{Plain, SharedCell};
+use super::cell::{Plain, SharedCell, fill};
 use super::error::SharedError;
 use super::members::Job;
 use crate::arrays::construct::{ElementRandom, Standard};
@@ -57,7 +57,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
             let bytes: Vec<u8> = read(from)?;
             let (cells, value) = (job.cells::<T>(&mapping), bytemuck::pod_read_unaligned(&bytes));
             parallel::parts(cells.len(), |range| {
-                cells[range].iter().for_each(|cell| cell.set(value));
+                fill(&cells[range], value);
             });
             nothing()
         }
