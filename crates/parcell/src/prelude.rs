@@ -11,8 +11,8 @@
 pub use rayon::prelude::*;
 
 pub use crate::arrays::{
-    Boundary, DArray, DArray1, DArray2, DArray3, dfill, dims, distribute, distribute_like,
-    distribute_over, dones, drand, drandn, dzeros,
+    Boundary, DArray, DArray1, DArray2, DArray3, SharedArray, SharedMatrix, SharedVector, dfill,
+    dims, distribute, distribute_like, distribute_over, dones, drand, drandn, dzeros,
 };
 pub use crate::display::{
     Chart, Colormap, Html, Image, Json, Latex, Markdown, Rich, Span, Svg, animate, clear_output,

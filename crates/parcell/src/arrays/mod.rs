@@ -23,6 +23,7 @@ mod operators;
 mod parallel;
 mod parts;
 mod reduce;
+mod shared;
 mod sort;
 mod work;
 
@@ -40,3 +41,7 @@ pub use halo::{Boundary, Halo};
 pub use layout::{Layout, default_grid};
 pub use map::PieceFunction;
 pub use operand::Operand;
+pub use shared::{
+    FreezeError, FrozenArray, On, Plain, SharedArray, SharedCell, SharedError, SharedFile,
+    SharedMatrix, SharedVector,
+};
