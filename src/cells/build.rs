@@ -21,7 +21,8 @@ const MANIFEST: &str = include_str!("../../Cargo.toml");
 const LOCK: &str = include_str!("../../Cargo.lock");
 
 /// Crates that cells can name without `:dep`.
-const CRATES: [&str; 7] = ["parcell", "rayon", "ndarray", "serde", "rand", "num_complex", "tokio"];
+const CRATES: [&str; 8] =
+    ["parcell", "rayon", "ndarray", "serde", "bytemuck", "rand", "num_complex", "tokio"];
 
 /// Finds the cell library, or builds it (a minute on two cores), telling of progress.
 ///

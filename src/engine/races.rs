@@ -47,12 +47,23 @@ pub(super) fn advice(error: &Complaint, text: &str) -> Option<String> {
 /// Macros whose expressions run in other processes.
 const REMOTE: [&str; 5] = ["distributed!", "remote!", "spawn_at!", "fetch_from!", "everywhere!"];
 
+/// Functions whose closures other processes call, if they are those of distributed arrays and maps.
+const MAPS: [&str; 6] = ["map(", "from_fn(", "from_blocks(", "map_reduce(", ".update(", ".init("];
+
 /// Advice for an error in what other processes run.
 fn of_processes(error: &Complaint, text: &str) -> Option<String> {
     if error.message.ends_with(ONLY_VALUES) && error.children.is_empty() {
         let advice = "give a value that owns its data, `String` in place of `&str` \
                       (`.to_string()`), `Vec` in place of a slice (`.to_vec()`)";
         return Some(advice.to_owned());
+    }
+    let borrows = error.message.starts_with("closure may outlive");
+    if borrows && MAPS.iter().any(|word| text.contains(word)) && !text.contains("spawn") {
+        return Some(
+            "if other processes are to run this closure, put it into `remote!(…)`, which takes along \
+             what the closure uses"
+                .to_owned(),
+        );
     }
     if !REMOTE.iter().any(|word| text.contains(word)) {
         return None;

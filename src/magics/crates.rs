@@ -17,7 +17,7 @@ static DEP: Facts = Facts {
            `name = { version = \"1\", features = [\"f\"] }`, or the path of a folder. Several \
            names can stand on a line; `%dep` lines below each other, and the lines of a `%%dep` \
            cell, are built together. `:dep` and `:show_deps` are evcxr's names for it. parcell, \
-           rayon, ndarray, serde, rand, num_complex and tokio are there without it.",
+           rayon, ndarray, serde, bytemuck, rand, num_complex and tokio are there without it.",
 };
 
 impl Magic for Dep {

@@ -30,6 +30,7 @@ pub mod store;
 pub mod threads;
 pub mod timing;
 
+pub use bytemuck;
 pub use ndarray;
 pub use num_complex;
 pub use rand;

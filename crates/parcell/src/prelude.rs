@@ -11,8 +11,9 @@
 pub use rayon::prelude::*;
 
 pub use crate::arrays::{
-    ArrayError, Boundary, DArray, DArray1, DArray2, DArray3, allow_scalar, conjugate_gradients,
-    dfill, dims, distribute, distribute_like, distribute_over, dones, drand, drandn, dzeros,
+    ArrayError, Boundary, DArray, DArray1, DArray2, DArray3, SharedArray, SharedMatrix,
+    SharedVector, allow_scalar, conjugate_gradients, dfill, dims, distribute, distribute_like,
+    distribute_over, dones, drand, drandn, dzeros,
 };
 pub use crate::display::{
     Chart, Colormap, Html, Image, Json, Latex, Markdown, Rich, Span, Svg, animate, clear_output,

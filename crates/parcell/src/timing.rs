@@ -318,7 +318,7 @@ fn short(seconds: f64) -> String {
 }
 
 /// `80 bytes`, `8.05 KiB`, as Julia prints sizes.
-fn in_binary_units(bytes: u64) -> String {
+pub(crate) fn in_binary_units(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
     let size = bytes as f64;
     let units = [(1_u64 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];

@@ -161,7 +161,7 @@ fn random<T: Element, D: Rank, S: Distribution<T> + Standard>(
 }
 
 /// A distribution without parameters.
-trait Standard: Copy + Send + Sync + 'static {
+pub(super) trait Standard: Copy + Send + Sync + 'static {
     const DEFAULT: Self;
 }
 
@@ -175,7 +175,7 @@ impl Standard for StandardNormal {
 
 /// The random numbers of one element: SplitMix64, started at a hash of seed and element, so that
 /// every process makes the same without the others.
-struct ElementRandom(u64);
+pub(super) struct ElementRandom(u64);
 
 /// SplitMix64's step.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -189,7 +189,7 @@ fn mix(x: u64) -> u64 {
 
 impl ElementRandom {
     #[inline]
-    fn new(seed: u64, element: u64) -> ElementRandom {
+    pub(super) fn new(seed: u64, element: u64) -> ElementRandom {
         // Mixed, so that the streams of neighbours are not one stream, shifted.
         ElementRandom(mix(seed ^ mix(element.wrapping_add(STEP))))
     }
@@ -215,14 +215,14 @@ impl RngCore for ElementRandom {
 }
 
 /// The indices of a block's elements in row-major order, of those with the numbers in a range.
-struct Indices<'a, D> {
+pub(super) struct Indices<'a, D> {
     ranges: &'a [Range<usize>],
     next: D,
     left: usize,
 }
 
 impl<'a, D: Rank> Indices<'a, D> {
-    fn new(ranges: &'a [Range<usize>], numbers: Range<usize>) -> Indices<'a, D> {
+    pub(super) fn new(ranges: &'a [Range<usize>], numbers: Range<usize>) -> Indices<'a, D> {
         let first = if numbers.is_empty() {
             vec![0; ranges.len()]
         } else {

@@ -12,12 +12,12 @@ use super::layout::Layout;
 use crate::display::{Bundle, Rich};
 
 /// So many rows and columns of values are shown.
-const PREVIEW: usize = 6;
+pub(super) const PREVIEW: usize = 6;
 /// Pixels of the drawing's longer side.
 const SIDE: f64 = 180.0;
 
 /// Colours of blocks, by process.
-const COLOURS: [&str; 8] =
+pub(super) const COLOURS: [&str; 8] =
     ["#8fb8de", "#f2b880", "#a3d39c", "#e39aa1", "#c3a6d8", "#d8c58a", "#8fd0cc", "#bdbdbd"];
 
 /// Shape, owners and some values.
@@ -109,7 +109,7 @@ fn drawing(layout: &Layout) -> String {
 }
 
 /// The first values, in words.
-struct Preview {
+pub(super) struct Preview {
     cells: Array2<String>,
     more_rows: bool,
     more_columns: bool,
@@ -126,21 +126,28 @@ fn preview<T: Element + fmt::Debug, D: Rank>(
         .map(|(axis, extent)| 0..(*extent).min(if axis < 2 { PREVIEW } else { 1 }))
         .collect();
     let here = collect::<T, D>(array.open()?, &block, std::panic::Location::caller())?;
-    let (rows, columns) = match shape.len() {
-        0 => (1, 1),
-        1 => (1, here.shape()[0]),
-        _ => (here.shape()[0], here.shape()[1]),
-    };
-    let mut words: Vec<String> = here.elements().iter().map(|x| format!("{x:.5?}")).collect();
-    words.truncate(rows * columns);
-    let cells = Array2::from_shape_vec((rows, columns), words).unwrap_or_default();
-    let more = |axis: usize| shape.get(axis).is_some_and(|extent| *extent > PREVIEW);
-    let lies = shape.len() == 1;
-    Ok(Preview { cells, more_rows: !lies && more(0), more_columns: more(usize::from(!lies)) })
+    let words = here.elements().iter().map(|x| format!("{x:.5?}")).collect();
+    Ok(Preview::of(&shape, words))
 }
 
 impl Preview {
-    fn text(&self) -> String {
+    /// Of an array of this shape, from the words for its first elements: at most [`PREVIEW`] in each of
+    /// the first two dimensions.
+    pub(super) fn of(shape: &[usize], mut words: Vec<String>) -> Preview {
+        let shown = |axis: usize| shape[axis].min(PREVIEW);
+        let (rows, columns) = match shape.len() {
+            0 => (1, 1),
+            1 => (1, shown(0)),
+            _ => (shown(0), shown(1)),
+        };
+        words.truncate(rows * columns);
+        let cells = Array2::from_shape_vec((rows, columns), words).unwrap_or_default();
+        let more = |axis: usize| shape.get(axis).is_some_and(|extent| *extent > PREVIEW);
+        let lies = shape.len() == 1;
+        Preview { cells, more_rows: !lies && more(0), more_columns: more(usize::from(!lies)) }
+    }
+
+    pub(super) fn text(&self) -> String {
         let width = self.cells.iter().map(|cell| cell.chars().count()).max().unwrap_or(0);
         let mut text = String::new();
         for row in self.cells.rows() {
@@ -154,7 +161,7 @@ impl Preview {
         text
     }
 
-    fn html(&self) -> String {
+    pub(super) fn html(&self) -> String {
         let style = "style=\"font-family:monospace;text-align:right\"";
         let mut html = String::from("<table>");
         for row in self.cells.rows() {
@@ -171,7 +178,7 @@ impl Preview {
     }
 }
 
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 

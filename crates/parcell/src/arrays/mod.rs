@@ -26,6 +26,7 @@ mod operators;
 mod parallel;
 mod parts;
 mod reduce;
+mod shared;
 mod solve;
 mod sort;
 mod work;
@@ -48,4 +49,8 @@ pub use layout::{Layout, default_grid};
 pub use map::PieceFunction;
 pub use npy::NpyElement;
 pub use operand::Operand;
+pub use shared::{
+    FreezeError, FrozenArray, On, Plain, SharedArray, SharedCell, SharedError, SharedFile,
+    SharedMatrix, SharedVector,
+};
 pub use solve::Real;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::arrays::ArrayError;
+use crate::arrays::{ArrayError, SharedError};
 
 /// Why a remote call, or a value that lives on another process, gave no result.
 ///
@@ -251,7 +251,10 @@ pub(crate) fn message_of(payload: &(dyn std::any::Any + Send)) -> Option<String>
 /// What a cell shows in place of `Panic`, and the message, of errors that are not those of a call:
 /// where the library raises a type of error as it is, that type has a line here.
 fn named(payload: &(dyn std::any::Any + Send)) -> Option<(&'static str, String)> {
-    payload.downcast_ref::<ArrayError>().map(|error| ("ArrayError", error.to_string()))
+    let array = payload.downcast_ref::<ArrayError>();
+    let array = array.map(|error| ("ArrayError", error.to_string()));
+    let shared = || payload.downcast_ref::<SharedError>();
+    array.or_else(|| shared().map(|error| ("SharedError", error.to_string())))
 }
 
 /// The same without the places of panics, for a reader who gets those besides.

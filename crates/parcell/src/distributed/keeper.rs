@@ -147,7 +147,10 @@ fn sleep(busy: bool, node: &Node) {
     let timer =
         state.timers.peek().map(|Reverse(t)| t.at.saturating_duration_since(Instant::now()));
     if let Some(time) = [gather, watch, timer].into_iter().flatten().min() {
-        drop(KEEPER.change.wait_timeout(state, time));
+        // A timer may be far away: what is to be done sooner ends this, too.
+        state.idle = time > GLANCE;
+        let waited = KEEPER.change.wait_timeout(state, time);
+        waited.unwrap_or_else(PoisonError::into_inner).0.idle = false;
         return;
     }
     state.idle = true;

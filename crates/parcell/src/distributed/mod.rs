@@ -58,7 +58,7 @@ mod store;
 mod table;
 mod target;
 pub(crate) mod transport;
-mod usage;
+pub(crate) mod usage;
 pub(crate) mod value;
 mod waiting;
 mod watch;

@@ -55,6 +55,8 @@ impl Peers {
         if me != 1 {
             ids.push(me);
             ids.sort_unstable();
+            // News of those who came tell a worker of itself, too.
+            ids.dedup();
         }
         ids
     }

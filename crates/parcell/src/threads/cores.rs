@@ -104,19 +104,20 @@ fn cgroup_quota() -> Option<f64> {
         let v2 = text("cpu.max").and_then(|max| quota_v2(&max));
         v2.or_else(|| quota_v1(&text("cpu.cfs_quota_us")?, &text("cpu.cfs_period_us")?))
     };
-    folders(&groups, root).into_iter().filter_map(read).reduce(f64::min)
+    folders(&groups, root, "cpu").into_iter().filter_map(read).reduce(f64::min)
 }
 
-/// The folders that may hold a limit for a process whose `/proc/self/cgroup` reads `groups`: its
-/// own, every parent, and the root of the hierarchy, which is all that a container sees.
-fn folders(groups: &str, root: &Path) -> Vec<PathBuf> {
+/// The folders that may hold a limit of a controller, `cpu` or `memory`, for a process whose
+/// `/proc/self/cgroup` reads `groups`: its own, every parent, and the root of the hierarchy, which is
+/// all that a container sees.
+pub(crate) fn folders(groups: &str, root: &Path, controller: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for line in groups.lines() {
         let mut parts = line.splitn(3, ':').skip(1);
         let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
         let hierarchy = match controllers {
             "" => root.to_owned(),
-            list if list.split(',').any(|c| c == "cpu") => root.join(list),
+            list if list.split(',').any(|c| c == controller) => root.join(list),
             _ => continue,
         };
         let own = hierarchy.join(path.trim_start_matches('/'));
@@ -164,10 +165,11 @@ mod tests {
     #[test]
     fn limits_are_looked_for_up_to_the_root() {
         let root = Path::new("/sys/fs/cgroup");
-        let v2 = folders("0::/user.slice/job\n", root);
+        let v2 = folders("0::/user.slice/job\n", root, "cpu");
         let expected = ["user.slice/job", "user.slice", ""].map(|p| root.join(p));
         assert_eq!(v2, expected);
-        let v1 = folders("5:cpuset:/a\n4:cpu,cpuacct:/slurm/job_7\n1:name=systemd:/x\n", root);
+        let groups = "5:cpuset:/a\n4:cpu,cpuacct:/slurm/job_7\n1:name=systemd:/x\n";
+        let v1 = folders(groups, root, "cpu");
         let cpu = root.join("cpu,cpuacct");
         assert_eq!(v1, [cpu.join("slurm/job_7"), cpu.join("slurm"), cpu]);
     }

@@ -24,7 +24,7 @@
 mod atomic;
 mod channel;
 mod condition;
-mod cores;
+pub(crate) mod cores;
 mod counting;
 mod crew;
 mod extrema;
