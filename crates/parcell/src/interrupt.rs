@@ -20,6 +20,7 @@
 //! ```
 
 use std::panic::resume_unwind;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,21 @@ pub fn raise() {
 /// assert!(!parcell::interrupt::pending());
 /// ```
 pub fn clear() {
+    match FORGET.get() {
+        Some(forget) if PENDING.load(Ordering::Relaxed) => forget(),
+        _ => forget_here(),
+    }
+}
+
+/// How an interrupt is forgotten that other processes may have to be told of first.
+static FORGET: OnceLock<fn()> = OnceLock::new();
+
+/// Sets how a pending interrupt is forgotten; `forget` ends with [`forget_here`].
+pub(crate) fn forget_by(forget: fn()) {
+    FORGET.get_or_init(|| forget);
+}
+
+pub(crate) fn forget_here() {
     PENDING.store(false, Ordering::Relaxed);
 }
 

@@ -87,6 +87,7 @@ pub(crate) fn at(at: Instant, call: Call) {
 
 fn start(state: &mut State) {
     if !state.running {
+        interrupt::forget_by(forget_interrupt);
         let thread = Builder::new().name("parcell-keeper".into()).stack_size(STACK).spawn(keep);
         // Where the system refuses a thread now, the next call asks again.
         state.running = thread.is_ok();
@@ -95,7 +96,6 @@ fn start(state: &mut State) {
 
 fn keep() {
     let node = node();
-    let mut interrupted = false;
     let mut last_ping = Instant::now();
     loop {
         due_timers();
@@ -103,7 +103,7 @@ fn keep() {
             node.tell(owner, Message::Release { refs }, Blob::default());
         }
         let busy = node.calls.busy();
-        interrupted = pass_interrupt_on(node, &busy, interrupted);
+        pass_interrupt_on(&mut passed_on());
         if node.id == 1 && !busy.is_empty() {
             if last_ping.elapsed() >= PING {
                 last_ping = Instant::now();
@@ -112,19 +112,36 @@ fn keep() {
             super::watch::look(node);
             super::watch::tell(node);
         }
-        sleep(!busy.is_empty() || interrupted, node);
+        sleep(!busy.is_empty() || interrupt::pending(), node);
     }
 }
 
+/// Whether the workers have been told of the interrupt that is pending.
+static PASSED_ON: Mutex<bool> = Mutex::new(false);
+
+fn passed_on() -> MutexGuard<'static, bool> {
+    PASSED_ON.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// What runs elsewhere for this process stops with it.
-fn pass_interrupt_on(node: &Node, busy: &[u32], before: bool) -> bool {
-    let now = interrupt::pending();
-    if now && !before {
-        for id in busy.iter().filter(|id| **id != node.id) {
-            node.tell(*id, Message::Interrupt, Blob::default());
+fn pass_interrupt_on(passed_on: &mut bool) {
+    let pending = interrupt::pending();
+    if pending && !*passed_on {
+        let node = node();
+        for id in node.calls.busy().into_iter().filter(|id| *id != node.id) {
+            node.tell(id, Message::Interrupt, Blob::default());
         }
     }
-    now
+    *passed_on = pending;
+}
+
+/// Forgets an interrupt, but not before it was passed on: whoever waited may have stopped sooner than
+/// this thread looked.
+fn forget_interrupt() {
+    let mut passed_on = passed_on();
+    pass_interrupt_on(&mut passed_on);
+    interrupt::forget_here();
+    *passed_on = false;
 }
 
 fn due_timers() {
