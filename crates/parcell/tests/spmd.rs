@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use parcell::distributed::{Census, census, init};
+use parcell::distributed::{Census, RemoteFunction, census, init};
 use parcell::interrupt::{self, Interrupted};
 use parcell::ndarray::Array2;
 use parcell::prelude::*;
@@ -385,7 +385,7 @@ fn a_panic() {
     assert_eq!(got.take(), 5);
 }
 
-fn spmd_failures(function: fn(Spmd)) -> Vec<RemoteError> {
+fn spmd_failures(function: impl RemoteFunction<(Spmd,), ()>) -> Vec<RemoteError> {
     let caught = catch_unwind(AssertUnwindSafe(|| spmd(function))).unwrap_err();
     match caught.downcast::<CompositeError>() {
         Ok(several) => several.errors,
