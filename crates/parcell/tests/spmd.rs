@@ -219,7 +219,7 @@ fn types_are_checked() {
     assert_eq!(told[0], (1.5, told_first.to_owned()));
     let crossed = Spmd::on(&[2, 3]).try_run(|c: Spmd| {
         if c.rank() == 0 {
-            drop(c.bcast(1, 0));
+            let _: i32 = c.bcast(1, 0);
         } else {
             c.barrier();
         }

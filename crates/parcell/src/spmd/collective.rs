@@ -33,9 +33,9 @@ impl Spmd {
     /// [`SpmdError::Participant`], [`SpmdError::Starter`], [`SpmdError::WrongType`] or
     /// [`SpmdError::Over`].
     pub fn try_barrier(&self) -> Result<(), SpmdError> {
-        let (here, back) = (self.next("barrier", ""), self.next("barrier", ""));
-        self.combine_items(&here, Item::own(()), 0, &mut |first, _| Ok(first))?;
-        self.bcast_item(&back, Item::own(()), 0).map(drop)
+        let call = self.next("barrier", "");
+        self.combine_items(&call, Item::own(()), 0, &mut |first, _| Ok(first))?;
+        self.bcast_item(&call, Item::own(()), 0).map(drop)
     }
 
     /// The value of participant `root`, on all; what the others pass is ignored, so an empty one does.
@@ -181,10 +181,9 @@ impl Spmd {
     /// As [`Spmd::try_bcast`].
     pub fn try_all_gather<T: Portable>(&self, value: T) -> Result<Vec<T>, SpmdError> {
         let call = self.next("all_gather", type_name::<T>());
-        let back = self.next("all_gather", type_name::<T>());
         let items = self.gather_items(&call, Item::own(value), 0)?.unwrap_or_default();
         let values: Result<Vec<T>, RemoteError> = items.into_iter().map(Item::into_value).collect();
-        Ok(self.bcast_item(&back, Item::own(values?), 0)?.into_value()?)
+        Ok(self.bcast_item(&call, Item::own(values?), 0)?.into_value()?)
     }
 
     /// The values of all participants combined in the order of their ranks, on `root`; `None` on the
@@ -256,17 +255,18 @@ impl Spmd {
         mut op: impl FnMut(T, T) -> T,
     ) -> Result<T, SpmdError> {
         let call = self.next("all_reduce", type_name::<T>());
-        let back = self.next("all_reduce", type_name::<T>());
         let combined = self.combine_items(&call, Item::own(value), 0, &mut |first, second| {
             Ok(Item::own(op(first.into_value()?, second.into_value()?)))
         })?;
         // What the others pass is ignored.
         let all = combined.unwrap_or_else(|| Item::own(()));
-        Ok(self.bcast_item(&back, all, 0)?.into_value()?)
+        Ok(self.bcast_item(&call, all, 0)?.into_value()?)
     }
 }
 
-/// One collective: its lane, and what its messages are.
+/// One collective: its lane, and what its messages are. Up and down go by the same lane, since nobody
+/// sends another participant two values; so who calls another collective meets the wrong value
+/// instead of waiting for one that never comes.
 struct Collective {
     lane: Lane,
     what: String,
