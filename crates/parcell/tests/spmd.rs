@@ -368,7 +368,7 @@ fn a_panic() {
     }));
     assert_eq!(run.unwrap_err().errors.len(), 1);
     for _ in 0..3 {
-        let (rank, process, words) = told.take();
+        let (rank, process, words) = told.take_timeout(10).unwrap();
         assert_eq!((rank, process), (2, 4));
         assert!(words.contains("participant 2") && words.contains("no luck"), "{words}");
     }
@@ -377,12 +377,15 @@ fn a_panic() {
     let _ = Spmd::on(&[2, 3]).try_run(remote!(|c: Spmd| {
         if c.rank() == 0 {
             c.send_to(1, 5);
+            c.recv_from::<()>(1);
             panic!("later");
         }
-        assert!(c.try_recv_from::<f64>(0).is_err());
+        assert!(matches!(c.try_recv_from::<f64>(0), Err(SpmdError::WrongType { .. })));
+        c.send_to(0, ());
+        assert!(c.tag(1).try_recv_from::<f64>(0).is_err());
         got.put(c.recv_from::<i32>(0));
     }));
-    assert_eq!(got.take(), 5);
+    assert_eq!(got.take_timeout(10).unwrap(), 5);
 }
 
 fn spmd_failures(function: impl RemoteFunction<(Spmd,), ()>) -> Vec<RemoteError> {
@@ -445,7 +448,7 @@ fn a_death_in_a_barrier() {
         matches!(&errors[..], [RemoteError::ProcessExited { worker, .. }] if *worker == doomed)
     );
     for _ in 0..2 {
-        let words = told.take();
+        let words = told.take_timeout(10).unwrap();
         assert!(words.contains(&format!("participant 1 of the run, process {doomed}")), "{words}");
     }
     assert_eq!(Spmd::on(&[2, 3]).run(|c: Spmd| c.all_gather(myid())), [[2, 3]; 2], "others go on");
@@ -464,7 +467,10 @@ fn the_starter_dies() {
     let started = spawn_at!(doomed, {
         drop(Spmd::on(&[2, 3]).run(waits));
     });
-    assert_eq!((told.take(), told.take()), (String::new(), String::new()));
+    assert_eq!(
+        (told.take_timeout(10).unwrap(), told.take_timeout(10).unwrap()),
+        (String::new(), String::new())
+    );
     drop(spawn_at!(
         doomed,
         if myid() > 1 {
@@ -473,7 +479,7 @@ fn the_starter_dies() {
     ));
     assert!(started.try_fetch().is_err());
     for _ in 0..2 {
-        let words = told.take();
+        let words = told.take_timeout(10).unwrap();
         assert!(words.contains(&format!("process {doomed}, which started the run")), "{words}");
     }
 }
