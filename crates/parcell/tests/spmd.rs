@@ -377,7 +377,7 @@ fn a_panic() {
     let _ = Spmd::on(&[2, 3]).try_run(remote!(|c: Spmd| {
         if c.rank() == 0 {
             c.send_to(1, 5);
-            c.recv_from::<()>(1);
+            let () = c.recv_from(1);
             panic!("later");
         }
         assert!(matches!(c.try_recv_from::<f64>(0), Err(SpmdError::WrongType { .. })));
@@ -397,7 +397,8 @@ fn spmd_failures(function: impl RemoteFunction<(Spmd,), ()>) -> Vec<RemoteError>
 }
 
 fn several_panics() {
-    let failed = Spmd::on(&procs()).try_run(|c: Spmd| assert!(c.rank() % 2 == 0, "{}", c.rank()));
+    let failed =
+        Spmd::on(&procs()).try_run(|c: Spmd| assert!(c.rank().is_multiple_of(2), "{}", c.rank()));
     let errors = failed.unwrap_err().errors;
     let workers: Vec<usize> = errors.iter().map(RemoteError::worker).collect();
     assert_eq!(workers, [2, 4]);
