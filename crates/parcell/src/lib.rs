@@ -25,6 +25,7 @@ mod loaded;
 pub mod prelude;
 #[doc(hidden)]
 pub mod rt;
+pub mod spmd;
 #[doc(hidden)]
 pub mod store;
 pub mod threads;

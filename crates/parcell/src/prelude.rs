@@ -27,6 +27,7 @@ pub use crate::distributed::{
     wait_any, workers,
 };
 pub use crate::interrupt::sleep;
+pub use crate::spmd::{Context, DData, Spmd, ddata, spmd};
 pub use crate::threads::{
     Atomic, Channel, Padded, Schedule, Task, nthreads, par_for, par_for_iter, spawn,
     spawn_interactive, sync, threadid,

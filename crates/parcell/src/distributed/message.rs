@@ -58,6 +58,11 @@ pub(crate) enum Message {
         cell: u64,
         what: WorkerOutput,
     },
+    /// For a participant of an SPMD run; a value is in the blob.
+    Letter {
+        run: RefId,
+        letter: crate::spmd::Letter,
+    },
     /// To be answered at once with [`Message::Pong`].
     Ping {
         number: u64,

@@ -10,8 +10,8 @@ mod backoff;
 #[doc(hidden)]
 pub mod blob;
 mod bulk;
-mod call;
-mod calls;
+pub(crate) mod call;
+pub(crate) mod calls;
 #[doc(hidden)]
 pub mod capture;
 pub(crate) mod cells;
@@ -34,7 +34,7 @@ pub(crate) mod local;
 mod loops;
 mod macros;
 mod mailbox;
-mod message;
+pub(crate) mod message;
 mod modules;
 pub(crate) mod node;
 mod objects;

@@ -183,6 +183,7 @@ impl Node {
             Message::Interrupt => self.jobs.interrupt(),
             Message::Peers { came, gone } => self.peers.news(self, came, gone),
             Message::Output { cell, what } => super::output::arrived(from, cell, what),
+            Message::Letter { run, letter } => crate::spmd::arrived(from, run, letter, blob),
             Message::Ping { number } => {
                 let state = self.jobs.load(self);
                 self.tell(from, Message::Pong { number, state }, Blob::default());
@@ -253,6 +254,7 @@ impl Node {
         self.calls.fail(process, &error);
         self.handles.lose(process, &error);
         self.jobs.forget(process);
+        crate::spmd::lost(process, &error);
     }
 }
 

@@ -70,6 +70,11 @@ impl<A, R> Remote<A, R> {
         Remote { shared, signature: PhantomData }
     }
 
+    /// The same function, for those who only pass it on.
+    pub(crate) fn untyped(self) -> Remote<(), ()> {
+        Remote { shared: self.shared, signature: PhantomData }
+    }
+
     /// The function without its types.
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
