@@ -11,7 +11,7 @@ use ndarray::{Array, ArrayD, Axis, IntoDimension, Slice, SliceArg, SliceInfoElem
 use super::block::collect;
 use super::darray::{DArray, outside};
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrPanic};
+use super::error::{ArrayError, OrRaise};
 use super::layout::{Layout, extents};
 use super::operand::{Checked, Operand, bring};
 use super::parts::{Job, Parts, Shared, in_order};
@@ -60,7 +60,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn get(&self, index: impl IntoDimension<Dim = D>) -> T {
-        self.try_get(index).or_panic()
+        self.try_get(index).or_raise()
     }
 
     /// As [`DArray::get`].
@@ -113,7 +113,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn to_array(&self) -> Array<T, D> {
-        self.try_to_array().or_panic()
+        self.try_to_array().or_raise()
     }
 
     /// As [`DArray::to_array`].
@@ -147,7 +147,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn slice<I: SliceArg<D>>(&self, part: I) -> DSlice<T, D, I::OutDim> {
-        self.try_slice(part).or_panic()
+        self.try_slice(part).or_raise()
     }
 
     /// As [`DArray::slice`].
@@ -181,7 +181,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     /// `copyto!(dest, src)`, DistributedArrays.jl.
     #[track_caller]
     pub fn copy_from(&self, other: impl Operand<T, D>) {
-        self.try_copy_from(other).or_panic();
+        self.try_copy_from(other).or_raise();
     }
 
     /// As [`DArray::copy_from`].
@@ -224,7 +224,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn relaid(&self, dims: impl super::IntoDims<Rank = D>) -> DArray<T, D> {
-        self.try_relaid(dims).or_panic()
+        self.try_relaid(dims).or_raise()
     }
 
     /// As [`DArray::relaid`].
@@ -254,7 +254,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn copy(&self) -> DArray<T, D> {
-        fetched(self, self.layout().clone(), &vec![0; self.ndim()], Location::caller()).or_panic()
+        fetched(self, self.layout().clone(), &vec![0; self.ndim()], Location::caller()).or_raise()
     }
 }
 
@@ -342,7 +342,7 @@ impl<T: Element, D: Rank, E: Rank> DSlice<T, D, E> {
     #[track_caller]
     #[must_use]
     pub fn to_array(&self) -> Array<T, E> {
-        self.try_to_array().or_panic()
+        self.try_to_array().or_raise()
     }
 
     /// As [`DSlice::to_array`].
@@ -367,7 +367,7 @@ impl<T: Element, D: Rank, E: Rank> DSlice<T, D, E> {
     #[track_caller]
     #[must_use]
     pub fn to_darray(&self) -> DArray<T, E> {
-        self.try_to_darray().or_panic()
+        self.try_to_darray().or_raise()
     }
 
     /// As [`DSlice::to_darray`].
@@ -449,7 +449,7 @@ fn apply<T>(mut array: ArrayD<T>, part: &[SliceInfoElem]) -> ArrayD<T> {
 impl<T: Element + PartialEq, D: Rank> PartialEq for DArray<T, D> {
     #[track_caller]
     fn eq(&self, other: &DArray<T, D>) -> bool {
-        equal(self, other).or_panic()
+        equal(self, other).or_raise()
     }
 }
 
@@ -457,7 +457,7 @@ impl<T: Element + PartialEq, D: Rank> PartialEq for DArray<T, D> {
 impl<T: Element + PartialEq, D: Rank> PartialEq<Array<T, D>> for DArray<T, D> {
     #[track_caller]
     fn eq(&self, other: &Array<T, D>) -> bool {
-        equal(self, other).or_panic()
+        equal(self, other).or_raise()
     }
 }
 

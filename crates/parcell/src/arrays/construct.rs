@@ -13,7 +13,7 @@ use rand_distr::StandardNormal;
 use super::darray::DArray;
 use super::dims::{Dims, IntoDims};
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrPanic};
+use super::error::{ArrayError, OrRaise};
 use super::function::{Apply, ElementFunction};
 use super::layout::{Layout, extents, unravel};
 use super::operand::write_block;
@@ -116,7 +116,7 @@ pub fn drandn<I: IntoDims<Rank: Rank>>(dims: I) -> DArray<f64, I::Rank> {
         Location::caller(),
         code(random::<f64, I::Rank, StandardNormal>),
     )
-    .or_panic()
+    .or_raise()
 }
 
 fn filled<T: Element, D: Rank>(from: &mut BlobReader<'_>) -> Outcome {
@@ -307,7 +307,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn filled(value: T, dims: impl IntoDims<Rank = D>) -> DArray<T, D> {
-        DArray::try_filled(value, dims).or_panic()
+        DArray::try_filled(value, dims).or_raise()
     }
 
     /// As [`DArray::filled`].
@@ -340,7 +340,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         StandardUniform: Distribution<T>,
     {
         let code = code(random::<T, D, StandardUniform>);
-        random_array(&dims.into_dims(), Location::caller(), code).or_panic()
+        random_array(&dims.into_dims(), Location::caller(), code).or_raise()
     }
 
     /// An array whose elements a function makes of their indices: a number, or a tuple of numbers.
@@ -366,7 +366,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         dims: impl IntoDims<Rank = D>,
         function: F,
     ) -> DArray<T, D> {
-        DArray::try_from_fn(dims, function).or_panic()
+        DArray::try_from_fn(dims, function).or_raise()
     }
 
     /// As [`DArray::from_fn`].
@@ -407,7 +407,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         dims: impl IntoDims<Rank = D>,
         function: F,
     ) -> DArray<T, D> {
-        DArray::try_from_blocks(dims, function).or_panic()
+        DArray::try_from_blocks(dims, function).or_raise()
     }
 
     /// As [`DArray::from_blocks`].
@@ -457,7 +457,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         parts: Vec<RemoteFuture<Array<T, D>>>,
         grid: impl IntoDimension<Dim = D>,
     ) -> DArray<T, D> {
-        DArray::try_from_parts(parts, grid).or_panic()
+        DArray::try_from_parts(parts, grid).or_raise()
     }
 
     /// As [`DArray::from_parts`].
@@ -558,7 +558,7 @@ pub fn distribute<T: Element, D: Rank>(array: &Array<T, D>) -> DArray<T, D> {
 #[track_caller]
 #[must_use]
 pub fn distribute_over<T: Element, D: Rank>(array: &Array<T, D>, dims: Dims<D>) -> DArray<T, D> {
-    try_distribute_over(array, dims).or_panic()
+    try_distribute_over(array, dims).or_raise()
 }
 
 /// As [`distribute`], cut as another array is.
@@ -576,7 +576,7 @@ pub fn distribute_like<T: Element, U, D: Rank>(
 ) -> DArray<T, D> {
     if array.shape() != like.shape() {
         let error = super::error::shapes("distribute_like", array.shape(), &like.shape());
-        return Err(error).or_panic();
+        return Err(error).or_raise();
     }
     distribute_over(array, super::dims::dims(array.raw_dim()).layout(like.layout()))
 }

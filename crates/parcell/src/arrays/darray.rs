@@ -10,7 +10,7 @@ use ndarray::{Array, ArrayViewMut, IntoDimension, Ix1, Ix2, Ix3};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrPanic, Shape};
+use super::error::{ArrayError, OrRaise, Shape};
 use super::layout::Layout;
 use super::parts::{Parts, Shared};
 use crate::distributed::group::Group;
@@ -151,7 +151,7 @@ impl<T, D> DArray<T, D> {
     /// `close(d)`, DistributedArrays.jl.
     #[track_caller]
     pub fn close(&self) {
-        self.shared.close(Location::caller()).or_panic();
+        self.shared.close(Location::caller()).or_raise();
     }
 }
 
@@ -174,7 +174,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn local_part(&self) -> LocalPart<T, D> {
-        self.try_local_part().or_panic()
+        self.try_local_part().or_raise()
     }
 
     /// As [`DArray::local_part`].
@@ -209,7 +209,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     /// `localpart(d)[…] = …`, DistributedArrays.jl: only owners write.
     #[track_caller]
     pub fn local_part_mut<R>(&self, change: impl FnOnce(ArrayViewMut<'_, T, D>) -> R) -> R {
-        self.try_local_part_mut(change).or_panic()
+        self.try_local_part_mut(change).or_raise()
     }
 
     /// As [`DArray::local_part_mut`].

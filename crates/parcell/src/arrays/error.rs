@@ -5,7 +5,8 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::distributed::error::{OrRaise as _, raise_all};
+pub(crate) use crate::distributed::error::OrRaise;
+use crate::distributed::error::{Raise, raise_all};
 use crate::distributed::{CompositeError, RemoteError};
 
 /// Why an operation on a [`DArray`](super::DArray) gave no result.
@@ -168,30 +169,15 @@ impl fmt::Display for Ranges<'_> {
     }
 }
 
-/// For the forms that panic.
-pub(crate) trait OrPanic<T> {
-    /// The value, or a panic with the error itself, at the caller's caller.
-    fn or_panic(self) -> T;
-}
-
-impl<T> OrPanic<T> for Result<T, ArrayError> {
-    #[inline]
+impl Raise for ArrayError {
+    #[cold]
     #[track_caller]
-    fn or_panic(self) -> T {
+    fn raise(self) -> ! {
         match self {
-            Ok(value) => value,
-            Err(error) => panic(error),
+            ArrayError::Remote(error) => error.raise(),
+            ArrayError::Several(CompositeError { errors }) => raise_all(errors),
+            other => std::panic::panic_any(other),
         }
-    }
-}
-
-#[cold]
-#[track_caller]
-fn panic(error: ArrayError) -> ! {
-    match error {
-        ArrayError::Remote(error) => Err(error).or_raise(),
-        ArrayError::Several(CompositeError { errors }) => raise_all(errors),
-        other => std::panic::panic_any(other),
     }
 }
 

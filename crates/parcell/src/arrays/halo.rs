@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::block::{Block, fetch};
 use super::darray::DArray;
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrPanic, shapes};
+use super::error::{ArrayError, OrRaise, shapes};
 use super::layout::{Layout, extents};
 use super::map::PieceFunction;
 use super::parts::{Job, Parts, Shared, in_order};
@@ -154,7 +154,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn with_halo(&self, width: usize, boundary: Boundary<T>) -> Halo<T, D> {
-        self.try_with_halo(width, boundary).or_panic()
+        self.try_with_halo(width, boundary).or_raise()
     }
 
     /// As [`DArray::with_halo`].
@@ -231,7 +231,7 @@ impl<T: Element, D: Rank> Halo<T, D> {
     /// If an owner is gone, or the array is closed.
     #[track_caller]
     pub fn exchange(&self) {
-        self.try_exchange().or_panic();
+        self.try_exchange().or_raise();
     }
 
     /// As [`Halo::exchange`].
@@ -257,7 +257,7 @@ impl<T: Element, D: Rank> Halo<T, D> {
     /// closed.
     #[track_caller]
     pub fn update<F: PieceFunction<T, D, Array<T, D>>>(&self, f: F) {
-        self.try_update(f).or_panic();
+        self.try_update(f).or_raise();
     }
 
     /// As [`Halo::update`].
@@ -301,7 +301,7 @@ impl<T: Element, D: Rank> Halo<T, D> {
     #[track_caller]
     #[must_use]
     pub fn to_darray(&self) -> DArray<T, D> {
-        self.try_to_darray().or_panic()
+        self.try_to_darray().or_raise()
     }
 
     /// As [`Halo::to_darray`].

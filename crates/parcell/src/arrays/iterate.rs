@@ -3,7 +3,7 @@
 use super::darray::DArray;
 use super::dims::dims;
 use super::element::Rank;
-use super::error::{ArrayError, OrPanic, shapes};
+use super::error::{ArrayError, OrRaise, shapes};
 use super::operators::number_inplace;
 use super::solve::Real;
 
@@ -60,7 +60,7 @@ pub fn conjugate_gradients<T: Real, D: Rank>(
     b: &DArray<T, D>,
     tolerance: T,
 ) -> Iterated<T, D> {
-    try_conjugate_gradients(operator, b, tolerance).or_panic()
+    try_conjugate_gradients(operator, b, tolerance).or_raise()
 }
 
 /// As [`conjugate_gradients`].

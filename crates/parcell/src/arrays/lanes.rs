@@ -8,7 +8,7 @@ use ndarray::{Array, Array1, Axis};
 use super::darray::DArray;
 use super::dims::dims;
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrPanic, shapes};
+use super::error::{ArrayError, OrRaise, shapes};
 use super::function::{Apply, ElementFunction};
 use super::layout::{Layout, default_grid};
 use super::parallel;
@@ -51,7 +51,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         axis: Axis,
         f: F,
     ) -> DArray<R, D> {
-        self.try_map_slices(axis, f).or_panic()
+        self.try_map_slices(axis, f).or_raise()
     }
 
     /// As [`DArray::map_slices`].

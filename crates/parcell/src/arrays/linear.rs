@@ -9,7 +9,7 @@ use num_traits::Float;
 use super::block::collect;
 use super::darray::DArray;
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrPanic, shapes};
+use super::error::{ArrayError, OrRaise, shapes};
 use super::layout::{Layout, even_cuts, ravel, unravel};
 use super::operand::{Checked, Operand, bring};
 use super::operators::number_inplace;
@@ -40,7 +40,7 @@ impl<T: Element + LinalgScalar, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn dot(&self, other: impl Operand<T, D>) -> T {
-        self.try_dot(other).or_panic()
+        self.try_dot(other).or_raise()
     }
 
     /// As [`DArray::dot`].
@@ -91,7 +91,7 @@ impl<T: Element + LinalgScalar, D: Rank> DArray<T, D> {
     /// `axpy!(α, x, y)`, DistributedArrays.jl.
     #[track_caller]
     pub fn axpy(&self, alpha: T, x: impl Operand<T, D>) {
-        self.try_axpy(alpha, x).or_panic();
+        self.try_axpy(alpha, x).or_raise();
     }
 
     /// As [`DArray::axpy`].
@@ -133,7 +133,7 @@ impl<T: Element + LinalgScalar, D: Rank> DArray<T, D> {
     /// `rmul!(d, s)`, DistributedArrays.jl.
     #[track_caller]
     pub fn scale(&self, number: T) {
-        number_inplace(self, number, |a: T, b: T| a * b).or_panic();
+        number_inplace(self, number, |a: T, b: T| a * b).or_raise();
     }
 }
 
@@ -199,7 +199,7 @@ impl<T: Element + Float, D: Rank> DArray<T, D> {
             chunks.iter().fold(T::zero(), larger)
         });
         let larger = |a: T, b: T| if a.is_nan() || a >= b { a } else { b };
-        pieces.or_panic().into_iter().fold(T::zero(), larger)
+        pieces.or_raise().into_iter().fold(T::zero(), larger)
     }
 }
 
@@ -222,7 +222,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn transpose(&self) -> DArray<T, D> {
-        self.try_transpose().or_panic()
+        self.try_transpose().or_raise()
     }
 
     /// As [`DArray::transpose`].
@@ -288,7 +288,7 @@ impl<T: Element + LinalgScalar> DArray<T, Ix2> {
     #[track_caller]
     #[must_use]
     pub fn matmul(&self, other: impl Operand<T, Ix2>) -> DArray<T, Ix2> {
-        self.try_matmul(other).or_panic()
+        self.try_matmul(other).or_raise()
     }
 
     /// As [`DArray::matmul`].
@@ -336,7 +336,7 @@ impl<T: Element + LinalgScalar> DArray<T, Ix2> {
     #[track_caller]
     #[must_use]
     pub fn matvec(&self, x: impl Operand<T, Ix1>) -> DArray<T, Ix1> {
-        self.try_matvec(x).or_panic()
+        self.try_matvec(x).or_raise()
     }
 
     /// As [`DArray::matvec`].
@@ -385,7 +385,7 @@ impl<T: Element + LinalgScalar> DArray<T, Ix2> {
     pub fn scale_rows(&self, numbers: &Array1<T>) {
         let column = numbers.view().insert_axis(Axis(1));
         if column.nrows() != self.shape()[0] {
-            return Err(shapes("scale_rows", &self.shape(), numbers.shape())).or_panic();
+            return Err(shapes("scale_rows", &self.shape(), numbers.shape())).or_raise();
         }
         self.zip_inplace(column, |a: T, b: T| b * a);
     }
@@ -401,7 +401,7 @@ impl<T: Element + LinalgScalar> DArray<T, Ix2> {
     pub fn scale_columns(&self, numbers: &Array1<T>) {
         let row = numbers.view().insert_axis(Axis(0));
         if row.ncols() != self.shape()[1] {
-            return Err(shapes("scale_columns", &self.shape(), numbers.shape())).or_panic();
+            return Err(shapes("scale_columns", &self.shape(), numbers.shape())).or_raise();
         }
         self.zip_inplace(row, |a: T, b: T| a * b);
     }

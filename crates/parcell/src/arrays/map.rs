@@ -6,7 +6,7 @@ use ndarray::Array;
 
 use super::darray::DArray;
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrPanic};
+use super::error::{ArrayError, OrRaise};
 use super::function::{Apply, ElementFunction};
 use super::operand::{Checked, Operand, bring};
 use super::parallel;
@@ -38,7 +38,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn map<R: Element, F: ElementFunction<(T,), R>>(&self, f: F) -> DArray<R, D> {
-        self.try_map(f).or_panic()
+        self.try_map(f).or_raise()
     }
 
     /// As [`DArray::map`].
@@ -87,7 +87,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     /// `map!(f, d, d)`, DistributedArrays.jl.
     #[track_caller]
     pub fn map_inplace<F: ElementFunction<(T,), T>>(&self, f: F) {
-        self.try_map_inplace(f).or_panic();
+        self.try_map_inplace(f).or_raise();
     }
 
     /// As [`DArray::map_inplace`].
@@ -134,7 +134,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         let filled = self
             .open()
             .and_then(|_| self.shared().each(&[], place, code, &mut |_, to| to.write(&value)));
-        filled.map(drop).or_panic();
+        filled.map(drop).or_raise();
     }
 
     /// An array of what `f` makes of the elements of two arrays at the same place; cut as the first
@@ -163,7 +163,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         other: impl Operand<U, D>,
         f: F,
     ) -> DArray<R, D> {
-        self.try_zip_map(other, f).or_panic()
+        self.try_zip_map(other, f).or_raise()
     }
 
     /// As [`DArray::zip_map`].
@@ -208,7 +208,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         R: Element,
         F: ElementFunction<(T, U, V), R>,
     {
-        self.try_zip_map3(second, third, f).or_panic()
+        self.try_zip_map3(second, third, f).or_raise()
     }
 
     /// As [`DArray::zip_map3`].
@@ -253,7 +253,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         other: impl Operand<U, D>,
         f: F,
     ) {
-        zip_inplace(self, "zip_inplace", &other, f).or_panic();
+        zip_inplace(self, "zip_inplace", &other, f).or_raise();
     }
 
     /// An array of what `f` makes of each piece: an array of the same shape, of any elements. `f` is
@@ -280,7 +280,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn map_local<R: Element, F: PieceFunction<T, D, Array<R, D>>>(&self, f: F) -> DArray<R, D> {
-        self.try_map_local(f).or_panic()
+        self.try_map_local(f).or_raise()
     }
 
     /// As [`DArray::map_local`].

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 use super::darray::DArray;
 use super::dims::{Dims, dims};
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrPanic, Shape, shapes};
+use super::error::{ArrayError, OrRaise, Shape, shapes};
 use super::layout::{extents, ravel, unravel};
 use super::parts::{Job, Parts, Shared, slice};
 use super::work::{Outcome, code, nothing, read};
@@ -136,7 +136,7 @@ impl<T: NpyElement, D: Rank> DArray<T, D> {
     /// `numpy.save`; `MPI_File_write_at_all`, MPI 4.1, section 14.4.
     #[track_caller]
     pub fn save_npy(&self, path: impl AsRef<Path>) {
-        self.try_save_npy(path).or_panic();
+        self.try_save_npy(path).or_raise();
     }
 
     /// As [`DArray::save_npy`].
@@ -170,7 +170,7 @@ impl<T: NpyElement, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn load_npy(path: impl AsRef<Path>) -> DArray<T, D> {
-        DArray::try_load_npy(path).or_panic()
+        DArray::try_load_npy(path).or_raise()
     }
 
     /// As [`DArray::load_npy`].
@@ -203,7 +203,7 @@ impl<T: NpyElement, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn load_npy_over(path: impl AsRef<Path>, dims: Dims<D>) -> DArray<T, D> {
-        DArray::try_load_npy_over(path, dims).or_panic()
+        DArray::try_load_npy_over(path, dims).or_raise()
     }
 
     /// As [`DArray::load_npy_over`].

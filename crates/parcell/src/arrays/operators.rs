@@ -9,7 +9,7 @@ use num_complex::Complex;
 
 use super::darray::DArray;
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrPanic};
+use super::error::{ArrayError, OrRaise};
 use super::map::{zip_inplace, zip_map};
 use super::parallel;
 use super::parts::{Job, Parts, Shared, slice};
@@ -29,7 +29,7 @@ macro_rules! operator {
 
             #[track_caller]
             fn $method(self, other: &DArray<T, D>) -> DArray<T, D> {
-                zip_map(self, $sign, &other, |a: T, b: T| a $op b).or_panic()
+                zip_map(self, $sign, &other, |a: T, b: T| a $op b).or_raise()
             }
         }
 
@@ -82,7 +82,7 @@ macro_rules! operator {
 
             #[track_caller]
             fn $method(self, other: &Array<T, D>) -> DArray<T, D> {
-                zip_map(self, $sign, &other, |a: T, b: T| a $op b).or_panic()
+                zip_map(self, $sign, &other, |a: T, b: T| a $op b).or_raise()
             }
         }
 
@@ -96,7 +96,7 @@ macro_rules! operator {
 
             #[track_caller]
             fn $method(self, number: T) -> DArray<T, D> {
-                with_number(self, number, |a: T, b: T| a $op b).or_panic()
+                with_number(self, number, |a: T, b: T| a $op b).or_raise()
             }
         }
 
@@ -121,7 +121,7 @@ macro_rules! operator {
         {
             #[track_caller]
             fn $assign_method(&mut self, other: &DArray<T, D>) {
-                zip_inplace(self, $sign, &other, |a: T, b: T| a $op b).or_panic();
+                zip_inplace(self, $sign, &other, |a: T, b: T| a $op b).or_raise();
             }
         }
 
@@ -132,7 +132,7 @@ macro_rules! operator {
         {
             #[track_caller]
             fn $assign_method(&mut self, other: &Array<T, D>) {
-                zip_inplace(self, $sign, &other, |a: T, b: T| a $op b).or_panic();
+                zip_inplace(self, $sign, &other, |a: T, b: T| a $op b).or_raise();
             }
         }
 
@@ -143,7 +143,7 @@ macro_rules! operator {
         {
             #[track_caller]
             fn $assign_method(&mut self, number: T) {
-                number_inplace(self, number, |a: T, b: T| a $op b).or_panic();
+                number_inplace(self, number, |a: T, b: T| a $op b).or_raise();
             }
         }
     };
@@ -185,7 +185,7 @@ macro_rules! numbers_first {
 
             #[track_caller]
             fn $method(self, array: &DArray<$number, D>) -> DArray<$number, D> {
-                with_number(array, self, |a: $number, b: $number| b $op a).or_panic()
+                with_number(array, self, |a: $number, b: $number| b $op a).or_raise()
             }
         }
 

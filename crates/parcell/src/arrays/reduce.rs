@@ -12,7 +12,7 @@ use num_traits::FromPrimitive;
 use super::block::collect;
 use super::darray::DArray;
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrPanic};
+use super::error::{ArrayError, OrRaise};
 use super::function::{Apply, ElementFunction};
 use super::parallel;
 use super::parts::{Job, Parts, Shared, slice};
@@ -47,7 +47,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         F: ElementFunction<(T,), R>,
         G: ElementFunction<(R, R), R>,
     {
-        self.try_map_reduce(map, op, init).or_panic()
+        self.try_map_reduce(map, op, init).or_raise()
     }
 
     /// As [`DArray::map_reduce`].
@@ -115,7 +115,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
     where
         T: LinalgScalar,
     {
-        self.try_sum().or_panic()
+        self.try_sum().or_raise()
     }
 
     /// As [`DArray::sum`].
@@ -152,7 +152,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
                 parallel::parts(own.len(), |range| ArrayView1::from(&own[range]).product());
             products.into_iter().fold(T::one(), |a, b| a * b)
         });
-        pieces.or_panic().into_iter().fold(T::one(), |a, b| a * b)
+        pieces.or_raise().into_iter().fold(T::one(), |a, b| a * b)
     }
 
     /// The mean of the elements; `None` if there are none. Otherwise as [`DArray::sum`].
@@ -231,7 +231,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
             let chunks = parallel::parts(own.len(), |range| extrema_of(&own[range]));
             chunks.into_iter().flatten().reduce(wider)
         });
-        pieces.or_panic().into_iter().flatten().reduce(wider)
+        pieces.or_raise().into_iter().flatten().reduce(wider)
     }
 
     /// Whether `f` holds for some element; all are looked at. Otherwise as [`DArray::map_reduce`].
@@ -295,7 +295,7 @@ impl<T: Element, D: Rank> DArray<T, D> {
         let counts = self.open().and_then(|_| {
             values::<usize>(self.shared().each(&[], place, code, &mut |_, to| f.write(to))?)
         });
-        counts.or_panic().into_iter().sum()
+        counts.or_raise().into_iter().sum()
     }
 }
 
@@ -329,7 +329,7 @@ where
         axis: Axis,
         op: G,
     ) -> DArray<T, D::Smaller> {
-        self.try_reduce_axis(axis, op).or_panic()
+        self.try_reduce_axis(axis, op).or_raise()
     }
 
     /// As [`DArray::reduce_axis`].

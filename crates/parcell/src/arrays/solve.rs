@@ -25,7 +25,7 @@ use num_traits::Float;
 use super::block::collect;
 use super::darray::DArray;
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrPanic, shapes};
+use super::error::{ArrayError, OrRaise, shapes};
 use super::layout::{Layout, even_cuts};
 use super::operand::{Checked, Operand, bring};
 use super::parallel;
@@ -95,7 +95,7 @@ impl<T: Real> DArray<T, Ix2> {
     #[track_caller]
     #[must_use]
     pub fn solve<D: Rank>(&self, b: impl Operand<T, D>) -> DArray<T, D> {
-        self.try_solve(b).or_panic()
+        self.try_solve(b).or_raise()
     }
 
     /// As [`DArray::solve`].

@@ -10,7 +10,7 @@ use ndarray::{Array1, Ix1};
 use super::block::fetch;
 use super::darray::DArray;
 use super::element::Element;
-use super::error::{ArrayError, OrPanic};
+use super::error::{ArrayError, OrRaise};
 use super::layout::Layout;
 use super::parallel;
 use super::parts::{Job, Parts, Shared, slice};
@@ -44,7 +44,7 @@ impl<T: Element + PartialOrd> DArray<T, Ix1> {
     #[track_caller]
     #[must_use]
     pub fn sort(&self) -> DArray<T, Ix1> {
-        self.try_sort().or_panic()
+        self.try_sort().or_raise()
     }
 
     /// As [`DArray::sort`].

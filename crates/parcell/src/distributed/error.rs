@@ -187,40 +187,50 @@ impl CompositeError {
 
 impl std::error::Error for CompositeError {}
 
-/// Unwinds with the error itself, so that whoever catches the panic can tell what it was.
-#[cold]
-#[track_caller]
-fn raise(error: RemoteError) -> ! {
-    if matches!(error, RemoteError::Interrupted { .. }) {
-        // The interrupt that ended the remote call is on its way to this process, too, or was
-        // meant for that worker alone; then the error says so.
-        crate::interrupt::check();
+/// An error of the library, with which the forms that panic unwind.
+pub(crate) trait Raise {
+    /// Unwinds at the caller's place.
+    #[track_caller]
+    fn raise(self) -> !;
+}
+
+impl Raise for RemoteError {
+    /// Unwinds with the error itself, so that whoever catches the panic can tell what it was.
+    #[cold]
+    #[track_caller]
+    fn raise(self) -> ! {
+        if matches!(self, RemoteError::Interrupted { .. }) {
+            // The interrupt that ended the remote call is on its way to this process, too, or was
+            // meant for that worker alone; then the error says so.
+            crate::interrupt::check();
+        }
+        std::panic::panic_any(self)
     }
-    std::panic::panic_any(error)
 }
 
 /// For the forms that panic.
 pub(crate) trait OrRaise<T> {
-    /// The value, or a panic with the error itself, at the caller's caller.
+    /// The value, or a panic that says what failed, at the caller's caller.
     fn or_raise(self) -> T;
 }
 
-impl<T> OrRaise<T> for Result<T, RemoteError> {
+impl<T, E: Raise> OrRaise<T> for Result<T, E> {
+    #[inline]
     #[track_caller]
     fn or_raise(self) -> T {
         match self {
             Ok(value) => value,
-            Err(error) => raise(error),
+            Err(error) => error.raise(),
         }
     }
 }
 
-/// As [`raise`], for several.
+/// As [`Raise::raise`], for several.
 #[cold]
 #[track_caller]
 pub(crate) fn raise_all(mut errors: Vec<RemoteError>) -> ! {
     match errors.len() {
-        1 => raise(errors.remove(0)),
+        1 => errors.remove(0).raise(),
         _ => std::panic::panic_any(CompositeError { errors }),
     }
 }

@@ -4,7 +4,7 @@
 use std::any::type_name;
 
 use super::comm::Spmd;
-use super::error::{OrPanic, SpmdError};
+use super::error::{OrRaise, SpmdError};
 use super::letter::Lane;
 use crate::distributed::value::Item;
 use crate::distributed::{Portable, RemoteError};
@@ -24,7 +24,7 @@ impl Spmd {
     /// `barrier()`, `DistributedArrays.SPMD`, Julia; `MPI_Barrier`, MPI 4.1, section 6.3.
     #[track_caller]
     pub fn barrier(&self) {
-        self.try_barrier().or_panic();
+        self.try_barrier().or_raise();
     }
 
     /// As [`Spmd::barrier`].
@@ -57,7 +57,7 @@ impl Spmd {
     #[track_caller]
     #[must_use]
     pub fn bcast<T: Portable>(&self, value: T, root: usize) -> T {
-        self.try_bcast(value, root).or_panic()
+        self.try_bcast(value, root).or_raise()
     }
 
     /// As [`Spmd::bcast`].
@@ -87,7 +87,7 @@ impl Spmd {
     #[track_caller]
     #[must_use]
     pub fn scatter<T: Portable>(&self, values: Vec<T>, root: usize) -> Vec<T> {
-        self.try_scatter(values, root).or_panic()
+        self.try_scatter(values, root).or_raise()
     }
 
     /// As [`Spmd::scatter`].
@@ -140,7 +140,7 @@ impl Spmd {
     #[track_caller]
     #[must_use]
     pub fn gather<T: Portable>(&self, value: T, root: usize) -> Option<Vec<T>> {
-        self.try_gather(value, root).or_panic()
+        self.try_gather(value, root).or_raise()
     }
 
     /// As [`Spmd::gather`].
@@ -172,7 +172,7 @@ impl Spmd {
     #[track_caller]
     #[must_use]
     pub fn all_gather<T: Portable>(&self, value: T) -> Vec<T> {
-        self.try_all_gather(value).or_panic()
+        self.try_all_gather(value).or_raise()
     }
 
     /// As [`Spmd::all_gather`].
@@ -210,7 +210,7 @@ impl Spmd {
         op: impl FnMut(T, T) -> T,
         root: usize,
     ) -> Option<T> {
-        self.try_reduce(value, op, root).or_panic()
+        self.try_reduce(value, op, root).or_raise()
     }
 
     /// As [`Spmd::reduce`].
@@ -242,7 +242,7 @@ impl Spmd {
     #[track_caller]
     #[must_use]
     pub fn all_reduce<T: Portable>(&self, value: T, op: impl FnMut(T, T) -> T) -> T {
-        self.try_all_reduce(value, op).or_panic()
+        self.try_all_reduce(value, op).or_raise()
     }
 
     /// As [`Spmd::all_reduce`].

@@ -8,7 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::context::Storage;
-use super::error::{OrPanic, SpmdError};
+use super::error::{OrRaise, SpmdError};
 use super::letter::Lane;
 use super::room::{self, Room};
 use crate::distributed::Portable;
@@ -106,7 +106,7 @@ impl Spmd {
     /// `sendto(pid, data; tag)`, `DistributedArrays.SPMD`, Julia, with ranks.
     #[track_caller]
     pub fn send_to<T: Portable>(&self, rank: usize, value: T) {
-        self.try_send_to(rank, value).or_panic();
+        self.try_send_to(rank, value).or_raise();
     }
 
     /// As [`Spmd::send_to`].
@@ -131,7 +131,7 @@ impl Spmd {
     #[track_caller]
     #[must_use]
     pub fn recv_from<T: Portable>(&self, rank: usize) -> T {
-        self.try_recv_from(rank).or_panic()
+        self.try_recv_from(rank).or_raise()
     }
 
     /// As [`Spmd::recv_from`].
@@ -155,7 +155,7 @@ impl Spmd {
     #[track_caller]
     #[must_use]
     pub fn recv_from_any<T: Portable>(&self) -> (usize, T) {
-        self.try_recv_from_any().or_panic()
+        self.try_recv_from_any().or_raise()
     }
 
     /// As [`Spmd::recv_from_any`].
@@ -193,7 +193,7 @@ impl Spmd {
         init: impl FnOnce() -> T,
         change: impl FnOnce(&mut T) -> R,
     ) -> R {
-        self.try_stored(name, init, change).or_panic()
+        self.try_stored(name, init, change).or_raise()
     }
 
     /// As [`Spmd::stored`].

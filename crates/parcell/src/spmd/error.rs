@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::distributed::RemoteError;
-use crate::distributed::error::OrRaise;
+pub(super) use crate::distributed::error::OrRaise;
+use crate::distributed::error::Raise;
 
 /// Why an operation of a participant failed. Participants are named by rank and process.
 ///
@@ -84,28 +85,13 @@ pub enum SpmdError {
     Remote(#[from] RemoteError),
 }
 
-/// For the forms that panic.
-pub(super) trait OrPanic<T> {
-    /// The value, or a panic that says what failed, at the caller's caller.
-    fn or_panic(self) -> T;
-}
-
-impl<T> OrPanic<T> for Result<T, SpmdError> {
-    #[inline]
+impl Raise for SpmdError {
+    #[cold]
     #[track_caller]
-    fn or_panic(self) -> T {
+    fn raise(self) -> ! {
         match self {
-            Ok(value) => value,
-            Err(error) => panic(error),
+            SpmdError::Remote(error) => error.raise(),
+            other => panic!("{other}"),
         }
-    }
-}
-
-#[cold]
-#[track_caller]
-fn panic(error: SpmdError) -> ! {
-    match error {
-        SpmdError::Remote(error) => Err(error).or_raise(),
-        other => panic!("{other}"),
     }
 }

@@ -14,7 +14,7 @@ use super::cell::{Plain, SharedCell};
 use super::error::SharedError;
 use super::members::Shared;
 use super::segment::Ticket;
-use crate::arrays::error::{OrPanic, Shape};
+use crate::arrays::error::{OrRaise, Shape};
 use crate::arrays::{Rank, parallel};
 use crate::distributed::group::Group;
 
@@ -148,7 +148,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn get(&self, index: impl IntoDimension<Dim = D>) -> T {
-        self.element(&index.into_dimension()).or_panic().get()
+        self.element(&index.into_dimension()).or_raise().get()
     }
 
     /// As [`SharedArray::get`].
@@ -169,7 +169,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     #[inline]
     #[track_caller]
     pub fn set(&self, index: impl IntoDimension<Dim = D>, value: T) {
-        self.cell(index).or_panic().set(value);
+        self.cell(index).or_raise().set(value);
     }
 
     /// As [`SharedArray::set`].
@@ -218,7 +218,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn cells(&self) -> ArrayView<'_, SharedCell<T>, D> {
-        self.try_cells().or_panic()
+        self.try_cells().or_raise()
     }
 
     /// As [`SharedArray::cells`].
@@ -290,8 +290,8 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn local(&self) -> &[SharedCell<T>] {
-        self.shared.check_writable(READ_ONLY).or_panic();
-        &self.every().or_panic()[self.local_indices()]
+        self.shared.check_writable(READ_ONLY).or_raise();
+        &self.every().or_raise()[self.local_indices()]
     }
 
     /// A copy of all elements. Computed with this process's threads; costs no message.
@@ -308,7 +308,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn to_array(&self) -> Array<T, D> {
-        self.try_to_array().or_panic()
+        self.try_to_array().or_raise()
     }
 
     /// As [`SharedArray::to_array`].
@@ -354,7 +354,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn reshape<I: IntoDimension<Dim: Rank>>(&self, dims: I) -> SharedArray<T, I::Dim> {
-        self.try_reshape(dims).or_panic()
+        self.try_reshape(dims).or_raise()
     }
 
     /// As [`SharedArray::reshape`].

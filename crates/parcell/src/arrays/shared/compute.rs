@@ -14,7 +14,7 @@ use super::cell::{Plain, SharedCell, fill};
 use super::error::SharedError;
 use super::members::Job;
 use crate::arrays::construct::{ElementRandom, Standard};
-use crate::arrays::error::OrPanic;
+use crate::arrays::error::OrRaise;
 use crate::arrays::function::Apply;
 use crate::arrays::work::{Outcome, nothing, read, values};
 use crate::arrays::{Element, ElementFunction, Rank, parallel};
@@ -43,7 +43,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// `fill!(S, v)`, Julia's SharedArrays.
     #[track_caller]
     pub fn fill(&self, value: T) {
-        self.try_fill(value).or_panic();
+        self.try_fill(value).or_raise();
     }
 
     /// As [`SharedArray::fill`].
@@ -90,7 +90,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     where
         StandardUniform: Distribution<T>,
     {
-        self.sample(seed, random::<T, StandardUniform>).or_panic();
+        self.sample(seed, random::<T, StandardUniform>).or_raise();
     }
 
     /// Overwrites all elements with random numbers of the standard normal distribution; otherwise
@@ -106,7 +106,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     where
         StandardNormal: Distribution<T>,
     {
-        self.sample(seed, random::<T, StandardNormal>).or_panic();
+        self.sample(seed, random::<T, StandardNormal>).or_raise();
     }
 
     #[track_caller]
@@ -144,7 +144,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         f: F,
         source: &SharedArray<U, D>,
     ) {
-        self.try_map_from(f, source).or_panic();
+        self.try_map_from(f, source).or_raise();
     }
 
     /// As [`SharedArray::map_from`].
@@ -201,7 +201,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         f: F,
         target: &SharedArray<R, D>,
     ) {
-        target.try_map_from(f, self).or_panic();
+        target.try_map_from(f, self).or_raise();
     }
 
     /// Overwrites the elements with those of another array in their order, which may have another
@@ -224,7 +224,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// `copyto!(S, R)`, Julia's SharedArrays, which wants a process that both share.
     #[track_caller]
     pub fn copy_from<E: Rank>(&self, source: &SharedArray<T, E>) {
-        self.try_copy_from(source).or_panic();
+        self.try_copy_from(source).or_raise();
     }
 
     /// As [`SharedArray::copy_from`].
@@ -274,7 +274,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn deep_copy(&self) -> SharedArray<T, D> {
-        self.try_deep_copy().or_panic()
+        self.try_deep_copy().or_raise()
     }
 
     /// As [`SharedArray::deep_copy`].
@@ -314,7 +314,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
         F: ElementFunction<(T,), R>,
         G: ElementFunction<(R, R), R>,
     {
-        self.try_map_reduce(map, op, init).or_panic()
+        self.try_map_reduce(map, op, init).or_raise()
     }
 
     /// As [`SharedArray::map_reduce`].
@@ -378,7 +378,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     where
         T: Add<Output = T> + Zero + Portable,
     {
-        self.try_sum().or_panic()
+        self.try_sum().or_raise()
     }
 
     /// As [`SharedArray::sum`].

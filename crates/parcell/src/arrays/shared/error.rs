@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use crate::arrays::ArrayError;
-use crate::arrays::error::{OrPanic, Shape};
+use crate::arrays::error::Shape;
+use crate::distributed::error::Raise;
 use crate::timing::in_binary_units as bytes;
 
 /// Why an operation on a [`SharedArray`](super::SharedArray) gave no result.
@@ -146,22 +147,13 @@ impl From<SharedError> for ArrayError {
     }
 }
 
-impl<T> OrPanic<T> for Result<T, SharedError> {
-    #[inline]
+impl Raise for SharedError {
+    #[cold]
     #[track_caller]
-    fn or_panic(self) -> T {
+    fn raise(self) -> ! {
         match self {
-            Ok(value) => value,
-            Err(error) => panic(error),
+            SharedError::Array(error) => error.raise(),
+            other => std::panic::panic_any(other),
         }
-    }
-}
-
-#[cold]
-#[track_caller]
-fn panic(error: SharedError) -> ! {
-    match error {
-        SharedError::Array(error) => Err(error).or_panic(),
-        other => std::panic::panic_any(other),
     }
 }

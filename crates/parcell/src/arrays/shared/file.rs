@@ -19,7 +19,7 @@ use super::make::bytes;
 use super::members::{Shared, chosen};
 use super::segment::{self, Access};
 use crate::arrays::Rank;
-use crate::arrays::error::OrPanic;
+use crate::arrays::error::OrRaise;
 
 /// A file to be opened as an array: what [`SharedArray::from_file`] gives.
 #[derive(Debug, Clone)]
@@ -101,7 +101,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     /// `Mmap.sync!`, Julia.
     #[track_caller]
     pub fn flush(&self) {
-        self.try_flush().or_panic();
+        self.try_flush().or_raise();
     }
 
     /// As [`SharedArray::flush`].
@@ -147,7 +147,7 @@ impl<T: Plain, D: Rank> SharedFile<T, D> {
     #[track_caller]
     #[must_use]
     pub fn open(self) -> SharedArray<T, D> {
-        self.try_open().or_panic()
+        self.try_open().or_raise()
     }
 
     /// As [`SharedFile::open`].

@@ -21,7 +21,7 @@ use super::error::SharedError;
 use super::members::{Shared, attach, part};
 use super::segment::{self, Access, Mapping, Member, Ticket};
 use crate::arrays::Rank;
-use crate::arrays::error::OrPanic;
+use crate::arrays::error::OrRaise;
 use crate::arrays::work::{self, Orders, Outcome};
 use crate::distributed::blob::BlobReader;
 use crate::distributed::function::hold;
@@ -89,7 +89,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn freeze(self) -> FrozenArray<T, D> {
-        self.try_freeze().map_err(|failed| failed.error).or_panic()
+        self.try_freeze().map_err(|failed| failed.error).or_raise()
     }
 
     /// As [`SharedArray::freeze`].
@@ -115,7 +115,7 @@ impl<T: Plain, D: Rank> FrozenArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn view(&self) -> ArrayView<'_, T, D> {
-        self.try_view().or_panic()
+        self.try_view().or_raise()
     }
 
     /// As [`FrozenArray::view`].

@@ -12,7 +12,7 @@ use super::error::SharedError;
 use super::members::{Job, Shared, chosen};
 use super::segment;
 use crate::arrays::construct::Indices;
-use crate::arrays::error::OrPanic;
+use crate::arrays::error::OrRaise;
 use crate::arrays::function::Apply;
 use crate::arrays::work::{Outcome, nothing, read};
 use crate::arrays::{ElementFunction, Rank, parallel};
@@ -84,7 +84,7 @@ impl<T, D: Rank> SharedArray<T, D> {
     where
         T: Plain,
     {
-        SharedArray::anywhere().try_zeros(dims).or_panic()
+        SharedArray::anywhere().try_zeros(dims).or_raise()
     }
 
     /// As [`SharedArray::zeros`].
@@ -123,7 +123,7 @@ impl<T, D: Rank> SharedArray<T, D> {
     where
         T: Plain,
     {
-        SharedArray::anywhere().try_from_fn(dims, function).or_panic()
+        SharedArray::anywhere().try_from_fn(dims, function).or_raise()
     }
 
     /// As [`SharedArray::from_fn`].
@@ -162,7 +162,7 @@ impl<T, D: Rank> SharedArray<T, D> {
     where
         T: Plain,
     {
-        SharedArray::anywhere().try_from_array(array).or_panic()
+        SharedArray::anywhere().try_from_array(array).or_raise()
     }
 
     /// As [`SharedArray::from_array`].
@@ -201,7 +201,7 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn init<F: ElementFunction<(SharedArray<T, D>,), ()>>(self, f: F) -> SharedArray<T, D> {
-        self.try_init(f).or_panic();
+        self.try_init(f).or_raise();
         self
     }
 
@@ -241,7 +241,7 @@ impl<T: Plain, D: Rank> On<T, D> {
     #[track_caller]
     #[must_use]
     pub fn zeros(self, dims: impl IntoDimension<Dim = D>) -> SharedArray<T, D> {
-        self.try_zeros(dims).or_panic()
+        self.try_zeros(dims).or_raise()
     }
 
     /// As [`On::zeros`].
@@ -270,7 +270,7 @@ impl<T: Plain, D: Rank> On<T, D> {
         dims: impl IntoDimension<Dim = D>,
         function: F,
     ) -> SharedArray<T, D> {
-        self.try_from_fn(dims, function).or_panic()
+        self.try_from_fn(dims, function).or_raise()
     }
 
     /// As [`On::from_fn`].
@@ -317,7 +317,7 @@ impl<T: Plain, D: Rank> On<T, D> {
     #[track_caller]
     #[must_use]
     pub fn from_array<S: Data<Elem = T>>(self, array: &ArrayBase<S, D>) -> SharedArray<T, D> {
-        self.try_from_array(array).or_panic()
+        self.try_from_array(array).or_raise()
     }
 
     /// As [`On::from_array`].
