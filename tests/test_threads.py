@@ -50,9 +50,14 @@ def test_pinned_threads_stay_on_cores_of_their_own_until_let_go(fresh):
     shown = fresh.ok("%threads --pin")
     assert "core 0 only" in shown.displays[-1]["text/plain"]
     assert "<table" in shown.displays[-1]["text/html"]
-    pinned = threads_of(driver)
-    first, second = pinned["cell"][0], pinned["parcell-1"][0]
-    assert first.isdigit() and second.isdigit()
+
+    def each_on_one_core():
+        """Cores of the pool's two threads, once those of the pool before are gone."""
+        pinned = threads_of(driver)
+        of_pool = pinned["cell"] + pinned["parcell-1"]
+        return of_pool if len(of_pool) == 2 and all(cores.isdigit() for cores in of_pool) else None
+
+    first, second = wait_until(each_on_one_core, "each thread on one core")
     assert (first != second) == (free != first)
     # Threads that are not of the pool are not squeezed onto the core of the one that starts them.
     fresh.ok("spawn_interactive(|| 1).fetch()")
@@ -60,7 +65,11 @@ def test_pinned_threads_stay_on_cores_of_their_own_until_let_go(fresh):
     fresh.ok("%threads 3")
     assert all(cores.isdigit() for cores in threads_of(driver)["cell"])
     fresh.ok("%threads --pin off")
-    assert all(cores == [free] * len(cores) for cores in threads_of(driver).values())
+
+    def all_free():
+        return all(cores == free for of_name in threads_of(driver).values() for cores in of_name)
+
+    wait_until(all_free, "no thread is held to a core")
 
 
 def test_an_interactive_task_answers_while_all_threads_compute(kernel):

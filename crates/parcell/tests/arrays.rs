@@ -4,6 +4,9 @@
 // ndarray's slices count negative ends from the end.
 #![allow(clippy::reversed_empty_ranges)]
 
+mod common;
+
+use common::{Check, nothing_is_left};
 use std::fmt::Debug;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ndarray::{Array, Array1, Array2, Array3, ArrayD, Axis, IxDyn, s};
 use num_complex::Complex;
 use parcell::arrays::{Dims, Element, Layout, try_conjugate_gradients, try_distribute_over};
-use parcell::distributed::{Census, census, init};
+use parcell::distributed::{census, init};
 use parcell::interrupt::{self, Interrupted};
 use parcell::prelude::*;
 use parcell::threads::timedwait;
@@ -28,7 +31,7 @@ fn main() {
     on_this_process_alone();
     addprocs(WORKERS);
     allow_scalar(false);
-    let checks: &[(&str, fn())] = &[
+    let checks: &[Check] = &[
         ("constructors", constructors),
         ("layouts that are asked for", layouts_that_are_asked_for),
         ("arrays there and back", there_and_back),
@@ -57,19 +60,7 @@ fn main() {
         ("a closed array", a_closed_array),
         ("a dead worker", a_dead_worker),
     ];
-    let wanted = std::env::args().nth(1).unwrap_or_default();
-    for (name, check) in checks.iter().filter(|(name, _)| name.contains(&wanted)) {
-        check();
-        assert!(timedwait(nothing_is_left, 20), "{name}: left over: {:?}", census());
-        println!("{name}: ok");
-    }
-    rmprocs(&workers());
-}
-
-/// Whether no process holds anything any more.
-fn nothing_is_left() -> bool {
-    let nothing = |held: &Census| held.values + held.channels + held.locals + held.handles == 0;
-    census().values().all(nothing)
+    common::run(checks, Vec::new);
 }
 
 /// Runs a check on random inputs.

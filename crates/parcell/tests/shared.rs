@@ -1,12 +1,15 @@
 //! Shared arrays over real workers: parts, handles that travel, deaths, and what is left at the
 //! end: no value on any process, no mapping, no open file.
 
+mod common;
+
+use common::Check;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ndarray::Array1;
 use parcell::arrays::{SharedCell, SharedError};
-use parcell::distributed::{Census, census, init};
+use parcell::distributed::init;
 use parcell::num_complex::Complex;
 use parcell::prelude::*;
 use parcell::threads::timedwait;
@@ -15,7 +18,7 @@ use parcell::{bytemuck, ndarray};
 fn main() {
     init();
     addprocs(3);
-    let checks: &[(&str, fn())] = &[
+    let checks: &[Check] = &[
         ("a loop over processes writes elements", a_loop_writes),
         ("parts are Julia's", parts),
         ("constructors", constructors),
@@ -34,20 +37,7 @@ fn main() {
         ("a dead worker", a_dead_worker),
         ("a dead maker", a_dead_maker),
     ];
-    let wanted = std::env::args().nth(1).unwrap_or_default();
-    for (name, check) in checks.iter().filter(|(name, _)| name.contains(&wanted)) {
-        check();
-        assert!(timedwait(nothing_is_left, 20), "{name}: left over: {:?}", census());
-        assert!(timedwait(|| leftovers().is_empty(), 20), "{name}: left over: {:?}", leftovers());
-        println!("{name}: ok");
-    }
-    rmprocs(&workers());
-}
-
-/// Whether no process holds anything any more.
-fn nothing_is_left() -> bool {
-    let nothing = |held: &Census| held.values + held.channels + held.locals + held.handles == 0;
-    census().values().all(nothing)
+    common::run(checks, leftovers);
 }
 
 /// Mappings and open files of shared arrays, of all processes.

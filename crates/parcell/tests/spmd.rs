@@ -1,15 +1,17 @@
 //! Runs over real workers: messages and collectives beside serial answers, runs that overlap, deaths
 //! and panics in the middle, and nothing left at the end.
 
+mod common;
+
+use common::Check;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use parcell::distributed::{Census, RemoteFunction, census, init};
+use parcell::distributed::{RemoteFunction, init};
 use parcell::interrupt::{self, Interrupted};
 use parcell::ndarray::Array2;
 use parcell::prelude::*;
 use parcell::spmd::{SpmdError, open_rooms};
-use parcell::threads::timedwait;
 
 const WORKERS: usize = 4;
 
@@ -17,7 +19,7 @@ fn main() {
     init();
     without_workers();
     addprocs(WORKERS);
-    let checks: &[(&str, fn())] = &[
+    let checks: &[Check] = &[
         ("who takes part", who_takes_part),
         ("a ring", a_ring),
         ("values in any order", values_in_any_order),
@@ -41,20 +43,14 @@ fn main() {
         ("a death in a barrier", a_death_in_a_barrier),
         ("the starter dies", the_starter_dies),
     ];
-    let wanted = std::env::args().nth(1).unwrap_or_default();
-    for (name, check) in checks.iter().filter(|(name, _)| name.contains(&wanted)) {
-        check();
-        assert!(timedwait(nothing_is_left, 20), "{name}: left over: {:?}", census());
-        println!("{name}: ok");
-    }
-    rmprocs(&workers());
+    common::run(checks, open_runs);
 }
 
-/// Whether no process holds anything any more, nor waits for the end of a run.
-fn nothing_is_left() -> bool {
-    let nothing = |held: &Census| held.values + held.channels + held.locals + held.handles == 0;
-    let rooms: usize = procs().into_iter().map(|id| remotecall_fetch(open_rooms, id, ())).sum();
-    census().values().all(nothing) && rooms == 0
+/// The processes that wait for the end of a run.
+fn open_runs() -> Vec<String> {
+    let open = |id: usize| (id, remotecall_fetch(open_rooms, id, ()));
+    let waiting = procs().into_iter().map(open).filter(|(_, rooms)| *rooms > 0);
+    waiting.map(|(id, rooms)| format!("process {id}: {rooms} runs")).collect()
 }
 
 fn without_workers() {

@@ -1,11 +1,14 @@
 //! Futures, channels and local state over real workers, in a plain program: what a cell's tests
 //! cannot arrange, such as interrupts at a certain moment, deaths, and what is left at the end.
 
+mod common;
+
+use common::Check;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use parcell::distributed::{Census, census, fetch_all, init, try_wait_all, wait_any};
+use parcell::distributed::{census, fetch_all, init, try_wait_all, wait_any};
 use parcell::interrupt::{self, Interrupted};
 use parcell::prelude::*;
 use parcell::threads::timedwait;
@@ -14,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 fn main() {
     init();
     addprocs(2);
-    let checks: [(&str, fn()); 15] = [
+    let checks: &[Check] = &[
         ("futures are freed by fetching, dropping and passing on", futures_are_freed),
         ("a hundred thousand futures leave nothing", many_futures_leave_nothing),
         ("a failed future that is sent on fails there", a_failed_future_is_sent_on),
@@ -31,18 +34,7 @@ fn main() {
         ("a stopped owner holds nobody up", a_stopped_owner_of_a_handle_holds_nobody_up),
         ("a dead worker fails what waits for it", a_dead_worker),
     ];
-    for (name, check) in checks {
-        check();
-        assert!(timedwait(nothing_is_left, 20), "{name}: left over: {:?}", census());
-        println!("{name}: ok");
-    }
-    rmprocs(&workers());
-}
-
-/// Whether no process holds anything any more.
-fn nothing_is_left() -> bool {
-    let nothing = |held: &Census| held.values + held.channels + held.locals + held.handles == 0;
-    census().values().all(nothing)
+    common::run(checks, Vec::new);
 }
 
 fn futures_are_freed() {

@@ -10,6 +10,7 @@ use super::element::{Element, Rank};
 use super::error::Shape;
 use super::layout::Layout;
 use crate::display::{Bundle, Rich};
+use crate::distributed::blob::short_name;
 
 /// So many rows and columns of values are shown.
 pub(super) const PREVIEW: usize = 6;
@@ -40,7 +41,7 @@ impl<T: Element + fmt::Debug, D: Rank> Rich for DArray<T, D> {
             Err(why) => format!("<p>{}</p>", escaped(&why.to_string())),
         };
         let layout = self.layout();
-        let kind = escaped(std::any::type_name::<T>().rsplit("::").next().unwrap_or_default());
+        let kind = escaped(&short_name(std::any::type_name::<T>()));
         let heading = format!(
             "<b>DArray</b> {} of <code>{kind}</code>, {} piece{} on process{} {}",
             Shape(&self.shape()),

@@ -4,6 +4,7 @@
 //! length alone; chunks, and then pieces, are combined in their order. So results are the same from
 //! run to run, and those of floats depend on the layout in their last digits.
 
+use std::ops::Range;
 use std::panic::Location;
 
 use ndarray::{ArrayView1, Axis, LinalgScalar, RemoveAxis};
@@ -20,6 +21,27 @@ use super::work::{Outcome, code, nothing, read_number, values, write_number};
 use crate::distributed::Portable;
 use crate::distributed::blob::{BlobReader, BlobWriter};
 use crate::distributed::function::hold;
+
+/// What `map` makes of `n` arguments, given in ranges, combined from the first to the last, with the
+/// threads of this process; `None` if there are none.
+pub(super) fn map_reduce<A, R: Send, I: Iterator<Item = A>>(
+    n: usize,
+    arguments: impl Fn(Range<usize>) -> I + Sync,
+    map: &impl Apply<A, R>,
+    op: &impl Apply<(R, R), R>,
+) -> Option<R> {
+    let chunks = parallel::parts(n, |range| {
+        let mut sofar = None;
+        map.each(arguments(range), |next| {
+            sofar = Some(match sofar.take() {
+                Some(sofar) => op.once((sofar, next)),
+                None => next,
+            });
+        });
+        sofar
+    });
+    chunks.into_iter().flatten().reduce(|a, b| op.once((a, b)))
+}
 
 impl<T: Element, D: Rank> DArray<T, D> {
     /// What `op` combines of `init` and what `map` makes of each element. `op` must be associative;
@@ -73,19 +95,8 @@ impl<T: Element, D: Rank> DArray<T, D> {
             let (map, op) = (F::read(from)?, G::read(from)?);
             let piece = job.share::<T, D>()?;
             let own = slice(&piece);
-            let chunks = parallel::parts(own.len(), |range| {
-                let mut sofar = None;
-                let arguments = own[range].iter().map(|x| (x.clone(),));
-                map.each(arguments, |next| {
-                    sofar = Some(match sofar.take() {
-                        Some(sofar) => op.once((sofar, next)),
-                        None => next,
-                    });
-                });
-                sofar
-            });
-            let all = chunks.into_iter().flatten().reduce(|a, b| op.once((a, b)));
-            Ok(hold(all))
+            let arguments = |range: Range<usize>| own[range].iter().map(|x| (x.clone(),));
+            Ok(hold(map_reduce(own.len(), arguments, &map, &op)))
         }
         let write = &mut |_, to: &mut BlobWriter| map.write(to).and_then(|()| op.write(to));
         let code = code(body::<T, D, R, F, G>);

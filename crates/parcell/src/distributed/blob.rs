@@ -645,7 +645,8 @@ fn push_short_name(name: &str, to: &mut Vec<u8>) {
     }
 }
 
-fn short_name(name: &str) -> String {
+/// A type's name without paths: `Complex<f64>`.
+pub(crate) fn short_name(name: &str) -> String {
     let mut short = Vec::with_capacity(name.len());
     push_short_name(name, &mut short);
     String::from_utf8_lossy(&short).into_owned()

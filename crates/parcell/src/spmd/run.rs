@@ -201,28 +201,13 @@ pub(super) fn run(
     outcome(&run)
 }
 
-/// Ends the participants' waits when an interrupt has ended the starter's.
-struct GivenUp<'a>(&'a Run);
-
-impl Drop for GivenUp<'_> {
-    fn drop(&mut self) {
-        let process = node().id;
-        let error = RemoteError::Interrupted { worker: process as usize };
-        for other in &self.0.processes {
-            room::tell(*other, self.0.id, Letter::Failed { process, error: error.clone() });
-        }
-    }
-}
-
 /// Blocks until all have ended.
 fn outcome(run: &Run) -> Result<Vec<Incoming>, Vec<RemoteError>> {
     let over = |all: &mut Gathering| {
         let take = |all: &mut Gathering| (std::mem::take(&mut all.answers), all.gave_in.clone());
         (all.left == 0).then(|| take(all))
     };
-    let given_up = GivenUp(run);
     let ended = run.gathering.wait(None, over);
-    std::mem::forget(given_up);
     let (answers, gave_in) = ended.expect("without a deadline a wait ends with the answers");
     output::drained();
     let (mut values, mut errors, mut consequences) = (Vec::new(), Vec::new(), Vec::new());

@@ -215,24 +215,31 @@ struct Idle {
     thread: JoinHandle<()>,
 }
 
-/// Starts up to `n` threads, and says why there are not more.
+/// Starts up to `n` threads, blocks until each is at its place, and says why there are not more.
 fn start_workers(n: usize, pin: Pin) -> (Vec<Idle>, Option<io::Error>) {
+    let (placed, placements) = channel();
     let mut idle = Vec::with_capacity(n);
+    let mut failure = None;
     for index in 1..=n {
-        match start_worker(index, pin) {
+        match start_worker(index, pin, placed.clone()) {
             Ok(worker) => idle.push(worker),
-            Err(error) => return (idle, Some(error)),
+            Err(error) => {
+                failure = Some(error);
+                break;
+            }
         }
     }
-    (idle, None)
+    placements.into_iter().take(idle.len()).for_each(drop);
+    (idle, failure)
 }
 
-fn start_worker(index: usize, pin: Pin) -> io::Result<Idle> {
+fn start_worker(index: usize, pin: Pin, placed: Sender<()>) -> io::Result<Idle> {
     let (assign, assignment) = channel::<ThreadBuilder>();
     let thread =
         Builder::new().name(format!("parcell-{index}")).stack_size(STACK).spawn(move || {
             // A refusal is reported by the maker, whose own pinning is refused as well.
             let _ = pin::place(pin, index);
+            let _ = placed.send(());
             if let Ok(member) = assignment.recv() {
                 WORKER.set(true);
                 member.run();

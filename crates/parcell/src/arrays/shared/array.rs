@@ -16,6 +16,7 @@ use super::members::Shared;
 use super::segment::Ticket;
 use crate::arrays::error::{OrRaise, Shape};
 use crate::arrays::{Rank, parallel};
+use crate::distributed::blob::short_name;
 use crate::distributed::group::Group;
 
 /// An array in memory that processes of one machine share: each reads and writes every element
@@ -387,7 +388,7 @@ impl<T, D: Clone> Clone for SharedArray<T, D> {
 /// Shape, type, size and processes; no elements.
 impl<T, D: Rank> fmt::Debug for SharedArray<T, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let element = super::short_name(type_name::<T>());
+        let element = short_name(type_name::<T>());
         let Shared { ticket, pids, .. } = self.shared();
         let size = crate::timing::in_binary_units(ticket.bytes as u64);
         let shape = Shape(self.dim.slice());

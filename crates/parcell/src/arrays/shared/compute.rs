@@ -2,7 +2,7 @@
 //! part is cut depends on its length alone, so results are the same from run to run, and those of
 //! floats depend on the number of processes in their last digits.
 
-use std::ops::Add;
+use std::ops::{Add, Range};
 use std::panic::Location;
 
 use num_traits::Zero;
@@ -15,7 +15,8 @@ use super::error::SharedError;
 use super::members::Job;
 use crate::arrays::construct::{ElementRandom, Standard};
 use crate::arrays::error::OrRaise;
-use crate::arrays::function::Apply;
+use crate::arrays::function::Apply as _;
+use crate::arrays::reduce::map_reduce;
 use crate::arrays::work::{Outcome, nothing, read, values};
 use crate::arrays::{Element, ElementFunction, Rank, parallel};
 use crate::distributed::Portable;
@@ -338,17 +339,8 @@ impl<T: Plain, D: Rank> SharedArray<T, D> {
             let (job, mapping) = Job::read(from)?;
             let (map, op) = (F::read(from)?, G::read(from)?);
             let cells = job.cells::<T>(&mapping);
-            let chunks = parallel::parts(cells.len(), |range| {
-                let mut sofar = None;
-                map.each(cells[range].iter().map(|x| (x.get(),)), |next| {
-                    sofar = Some(match sofar.take() {
-                        Some(sofar) => op.once((sofar, next)),
-                        None => next,
-                    });
-                });
-                sofar
-            });
-            Ok(hold(chunks.into_iter().flatten().reduce(|a, b| op.once((a, b)))))
+            let arguments = |range: Range<usize>| cells[range].iter().map(|x| (x.get(),));
+            Ok(hold(map_reduce(cells.len(), arguments, &map, &op)))
         }
         let write = |to: &mut BlobWriter| map.write(to).and_then(|()| op.write(to));
         let (body, place) = (body::<T, R, F, G>, Location::caller());

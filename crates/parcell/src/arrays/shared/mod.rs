@@ -24,13 +24,3 @@ pub use error::SharedError;
 pub use file::SharedFile;
 pub use frozen::{FreezeError, FrozenArray};
 pub use make::On;
-
-/// A type's name without the paths in it: `Complex<f64>`.
-fn short_name(name: &str) -> String {
-    let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
-    let mut short = String::new();
-    for word in name.split_inclusive(|c| !is_name(c)) {
-        short.push_str(word.rsplit_once("::").map_or(word, |(_, last)| last));
-    }
-    short
-}

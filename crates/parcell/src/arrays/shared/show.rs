@@ -9,11 +9,12 @@ use super::array::SharedArray;
 use super::cell::Plain;
 use super::error::SharedError;
 use super::frozen::FrozenArray;
-use super::{short_name, split};
+use super::split;
 use crate::arrays::Rank;
 use crate::arrays::display::{COLOURS, PREVIEW, Preview, escaped};
 use crate::arrays::error::Shape;
 use crate::display::{Bundle, Rich};
+use crate::distributed::blob::short_name;
 use crate::timing::in_binary_units;
 
 /// Processes beyond these are counted.
