@@ -17,8 +17,12 @@ const MOST: usize = 1024;
 const MOST_THREADS: usize = 4096;
 /// Seconds between two updates of a watched table, if no others are chosen.
 const WATCH: f64 = 1.0;
+/// What can start workers.
+const MANAGERS: [&str; 2] = ["local", "ssh"];
 /// Managers that the design names and that are not there yet.
-const PLANNED: [&str; 8] = ["ssh", "slurm", "mpi", "pbs", "lsf", "sge", "htcondor", "elastic"];
+const PLANNED: [&str; 7] = ["slurm", "mpi", "pbs", "lsf", "sge", "htcondor", "elastic"];
+/// Options that are the same for all managers.
+const OPTIONS: [&str; 6] = ["--threads", "--pin", "--env", "--dir", "--manager", "--watch"];
 
 pub(super) struct Workers;
 
@@ -27,15 +31,20 @@ static WORKERS: Facts = Facts {
     aliases: &[],
     kind: Kind::Line,
     usage: "workers [N] [--threads T] [--pin [compact|spread|off]] [--env NAME=VALUE]… \
-            [--dir PATH] [--manager local] [--watch [SECONDS]]",
+            [--dir PATH] [--manager local|ssh] [MANAGER OPTIONS]… [--watch [SECONDS]]",
     summary: "start N worker processes; without N show a table of those that there are",
     help: "Workers have the ids 2, 3, …, of which none is used twice; process 1 is the driver. They \
            can run whatever cells define, and end with the session. In a cell, `addprocs(N)` does \
            the same.\n\n\
            `--threads` is the number of threads in each worker's pool (1), `--pin` puts them on \
            cores as in `%threads`, `--env` sets a variable in their environment, `--dir` is their \
-           working directory (the driver's). `--manager` says what starts them; `local`, which \
-           starts them on this machine, is what there is.\n\n\
+           working directory (the driver's; on other hosts the home folder). `--manager` says what \
+           starts them: `local` does on this machine; `ssh` on the hosts of \
+           `--hosts [user@]host[:port][*workers],…`, where nothing but a shell is needed: what \
+           workers run is copied there once. `--user`, `--port`, `--identity FILE` and \
+           `--ssh-option NAME=VALUE` are for ssh itself, `--tunnel` is for hosts that cannot reach \
+           this one. Any manager takes `--interface ADDRESS` (where to listen), `--encryption off`, \
+           `--heartbeat SECONDS` (a host silent for so long is gone; 10) and `--wait SECONDS`.\n\n\
            Without a number a table shows each worker's state, memory and running calls; `--watch` \
            keeps it up to date, every second or as often as is said, until the cell is interrupted.",
 };
@@ -54,22 +63,46 @@ impl Magic for Workers {
         if !word.starts_with('-') {
             return files(word, known);
         }
-        offers(["--threads", "--pin", "--env", "--dir", "--manager", "--watch"], "option")
+        offers([&OPTIONS[..], &MANAGER_OPTIONS].concat(), "option")
     }
 }
+
+/// Options of managers, for completion.
+const MANAGER_OPTIONS: [&str; 10] = [
+    "--hosts",
+    "--user",
+    "--port",
+    "--identity",
+    "--ssh-option",
+    "--tunnel",
+    "--interface",
+    "--encryption",
+    "--heartbeat",
+    "--wait",
+];
 
 /// What the arguments of `%workers` ask for.
 fn command(desk: &dyn Desk, args: &str) -> Result<Command, Failure> {
     let Wanted { count, options, given, watch } = Wanted::read(args)?;
+    let local = options.manager == "local";
+    if let Some((option, _)) = options.manager_options.first().filter(|_| local) {
+        return Err(wrong(format!(
+            "`--{option}` is no option; there are {}, and those of a manager after `--manager`",
+            OPTIONS.join(", ")
+        )));
+    }
     match (count, watch, given) {
         (Some(_), Some(_), _) => {
             Err(wrong("`--watch` shows the workers that there are; start others on a line before"))
         }
+        (None, None, Some(_)) if !local => Ok(Command::AddWorkers { count, options }),
         (None, _, Some(option)) => Err(wrong(format!(
             "`{option}` is about new workers: say how many, as in `%workers 2 {option} …`"
         ))),
         (None, watch, None) => Ok(Command::ShowWorkers { watch }),
-        (Some(count), None, _) => {
+        // Folders of other hosts are not ours to look for.
+        (Some(_), None, _) if !local => Ok(Command::AddWorkers { count, options }),
+        (Some(_), None, _) => {
             let directory = options.directory.map(|written| folder(desk, &written)).transpose()?;
             Ok(Command::AddWorkers { count, options: WorkerOptions { directory, ..options } })
         }
@@ -145,10 +178,9 @@ impl Wanted {
                 return Ok(());
             }
             _ => {
-                return Err(wrong(format!(
-                    "`{name}` is no option; there are --threads, --pin, --env, --dir, --manager \
-                     and --watch"
-                )));
+                let value = own.or_else(|| words.0.next_if(|next| !next.starts_with("--")));
+                let name = name.trim_start_matches('-').to_owned();
+                options.manager_options.push((name, value));
             }
         }
         self.given.get_or_insert_with(|| name.to_owned());
@@ -185,11 +217,12 @@ fn number(word: &str, what: &str, most: usize) -> Result<usize, Failure> {
 
 fn manager(name: String) -> Result<String, Failure> {
     match name.as_str() {
-        "local" => Ok(name),
+        known if MANAGERS.contains(&known) => Ok(name),
         planned if PLANNED.contains(&planned) => Err(wrong(format!(
-            "the manager `{planned}` is not there yet; `local` is, for workers on this machine"
+            "the manager `{planned}` is not there yet; there are {}",
+            MANAGERS.join(", ")
         ))),
-        _ => Err(wrong(format!("`{name}` is no manager; there is `local`"))),
+        _ => Err(wrong(format!("`{name}` is no manager; there are {}", MANAGERS.join(", ")))),
     }
 }
 
@@ -268,14 +301,21 @@ mod tests {
     #[test]
     fn starts_as_many_as_are_wanted() {
         let call = asked("%workers 4");
-        assert!(call.starts_with("AddWorkers { count: 4, options: WorkerOptions {"), "{call}");
+        assert!(
+            call.starts_with("AddWorkers { count: Some(4), options: WorkerOptions {"),
+            "{call}"
+        );
         assert!(call.contains("threads: None, pin: Off") && call.contains("manager: \"local\""));
         let call =
             asked("%workers --pin 2 --threads=3 --env A=1=2 --env 'B=x y' --dir / --manager local");
-        assert!(call.contains("count: 2") && call.contains("threads: Some(3), pin: Compact"));
+        assert!(call.contains("count: Some(2)") && call.contains("threads: Some(3), pin: Compact"));
         assert!(call.contains(r#"environment: [("A", "1=2"), ("B", "x y")]"#), "{call}");
         assert!(call.contains(r#"directory: Some("/")"#), "{call}");
         assert!(asked("%workers 1 --pin spread").contains("pin: Spread"));
+        let call = asked("%workers --manager ssh --hosts a,b*2 --tunnel --dir nowhere");
+        assert!(call.starts_with("AddWorkers { count: None") && call.contains("nowhere"), "{call}");
+        let options = r#"manager_options: [("hosts", Some("a,b*2")), ("tunnel", None)]"#;
+        assert!(call.contains(options), "{call}");
     }
 
     #[test]
@@ -300,8 +340,8 @@ mod tests {
         refused("%workers 2 --env A", "NAME=VALUE, here is `A`");
         refused("%workers 2 --env =A", "NAME=VALUE, here is `=A`");
         refused("%workers 2 --dir nowhere-at-all", "no folder /work/nowhere-at-all");
-        refused("%workers 2 --manager slurm", "`slurm` is not there yet; `local` is");
-        refused("%workers 2 --manager cloud", "`cloud` is no manager; there is `local`");
+        refused("%workers 2 --manager slurm", "`slurm` is not there yet; there are local");
+        refused("%workers 2 --manager cloud", "`cloud` is no manager; there are local, ssh");
         refused("%workers 2 --watch", "start others on a line before");
         refused("%workers --threads 2", "say how many");
         refused("%workers --watch 0", "from 0.1 to 86400, here is `0`");

@@ -160,8 +160,8 @@ impl Place {
 pub enum Command {
     /// Start workers.
     AddWorkers {
-        /// How many, at least 1.
-        count: usize,
+        /// How many, at least 1; the manager's options say so if absent.
+        count: Option<usize>,
         /// How each of them is to be.
         options: WorkerOptions,
     },
@@ -190,7 +190,7 @@ pub struct WorkerOptions {
     pub environment: Vec<(String, String)>,
     /// Working directory; the driver's own if absent.
     pub directory: Option<String>,
-    /// What starts them: `local`.
+    /// What starts them: `local`, which is meant if it is empty, `ssh`, ….
     pub manager: String,
     /// The manager's own options, names without dashes.
     pub manager_options: Vec<(String, Option<String>)>,

@@ -13,7 +13,7 @@ use crate::interrupt;
 use crate::rt::Failure;
 
 /// Starts workers and says which.
-pub(crate) fn add_workers(count: usize, options: &WorkerOptions) -> Result<(), Failure> {
+pub(crate) fn add_workers(count: Option<usize>, options: &WorkerOptions) -> Result<(), Failure> {
     let ids = launch::add(count, options)?;
     println!("{}", counted(&ids, "started"));
     Ok(())

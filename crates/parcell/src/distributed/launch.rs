@@ -1,21 +1,22 @@
 //! Starting and ending workers. Only the driver does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::os::unix::process::ExitStatusExt;
+use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
 use parcell_link::{Pin, Worker, WorkerOptions};
 use serde::{Deserialize, Serialize};
 
+use super::address::{Address, Manners};
 use super::blob::Blob;
-use super::message::Message;
+use super::message::{Admission, Message, Wish};
 use super::node::{Node, node};
-use super::{address, keeper};
+use super::{address, crew, keeper, managers};
 use crate::interrupt::Seconds;
 use crate::threads::Monitor;
 
@@ -33,7 +34,10 @@ pub(crate) struct Start {
     pub(crate) id: u32,
     pub(crate) key: [u8; 32],
     /// Where the driver listens.
-    pub(crate) driver: String,
+    pub(crate) driver: Address,
+    /// For a session with processes on other hosts: what they agree on, and where to listen.
+    pub(crate) manners: Option<Manners>,
+    pub(crate) interface: Option<IpAddr>,
     pub(crate) parent: u32,
     pub(crate) threads: usize,
     pub(crate) pin: Pin,
@@ -102,15 +106,36 @@ fn list(ids: &[usize]) -> String {
 }
 
 /// A worker that was started, until it has ended.
+#[derive(Default)]
 struct Started {
+    /// Its process, if this process has started it.
     pid: Option<u32>,
+    /// What has started it elsewhere, and which of its workers it is.
+    client: Option<(Arc<managers::Running>, u32)>,
     removed: bool,
+}
+
+/// Workers that were started together.
+pub(crate) struct Launched {
+    pub(crate) number: u64,
+    pub(crate) ids: Vec<u32>,
+    /// How many seconds they have to come up.
+    pub(crate) limit: Option<f64>,
+}
+
+/// The workers of one client of a launch, which may still have to come.
+struct Part {
+    first: u32,
+    workers: u32,
+    /// Those that have come.
+    came: BTreeSet<u32>,
 }
 
 #[derive(Default)]
 struct State {
     next: u32,
     alive: BTreeMap<u32, Started>,
+    launches: BTreeMap<u64, Vec<Part>>,
     failed: BTreeMap<u32, String>,
     /// Grows whenever something happened.
     events: u64,
@@ -120,26 +145,28 @@ static STATE: LazyLock<Monitor<State>> = LazyLock::new(Monitor::default);
 /// Adding and removing take turns.
 static TURN: Mutex<()> = Mutex::new(());
 
-/// Starts workers; their ids. Blocks until all are up or have failed.
-pub(crate) fn add(count: usize, options: &WorkerOptions) -> Result<Vec<usize>, LaunchError> {
+/// Starts workers; their ids. Blocks until all are up or have failed. Without a number, the manager's
+/// options say how many.
+pub(crate) fn add(
+    count: Option<usize>,
+    options: &WorkerOptions,
+) -> Result<Vec<usize>, LaunchError> {
     let node = node();
     only_driver(node)?;
-    if !(1..=MOST).contains(&count) {
+    if let Some(count) = count.filter(|count| !(1..=MOST).contains(count)) {
         return Err(LaunchError::Count(count));
     }
+    let manager = managers::named(&options.manager)?;
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
-    let driver = address::own().map_err(LaunchError::Unable)?;
-    let program = program()?;
-    let ids: Vec<u32> = STATE.change(|state| {
-        let first = state.next.max(2);
-        state.next = first + u32::try_from(count).expect("at most MOST");
-        (first..state.next).collect()
-    });
-    for id in &ids {
-        node.peers.expect(*id);
-        start(*id, node, &driver, program.clone(), options);
-    }
-    wait_for(&ids);
+    let launched = match manager {
+        Some(manager) => managers::start(manager, count, options)?,
+        None => start_here(count.unwrap_or(1), options)?,
+    };
+    let unwinding = GivenUp(&launched.ids);
+    wait_for(&launched.ids, launched.limit);
+    std::mem::forget(unwinding);
+    let ids = launched.ids;
+    STATE.change(|state| state.launches.remove(&launched.number));
     introduce(node, &ids);
     report(node);
     let (started, failed) = outcome(&ids);
@@ -147,32 +174,129 @@ pub(crate) fn add(count: usize, options: &WorkerOptions) -> Result<Vec<usize>, L
         return Ok(started);
     }
     failed.iter().for_each(|(id, _)| forget(node, *id as u32));
-    Err(LaunchError::NotStarted { wanted: count, started, failed })
+    Err(LaunchError::NotStarted { wanted: ids.len(), started, failed })
+}
+
+/// Ends workers of a launch that was interrupted.
+struct GivenUp<'a>(&'a [u32]);
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        for id in self.0 {
+            STATE.change(|state| state.alive.get_mut(id).map(|started| started.removed = true));
+            node().tell(*id, Message::Exit, Blob::default());
+            kill(*id);
+        }
+    }
+}
+
+/// Takes ids for workers to come: so many for each client, which `running` has.
+pub(crate) fn open(
+    parts: &[u32],
+    running: &[Arc<managers::Running>],
+    limit: Option<f64>,
+) -> Result<Launched, LaunchError> {
+    let count: usize = parts.iter().map(|n| *n as usize).sum();
+    if !(1..=MOST).contains(&count) {
+        return Err(LaunchError::Count(count));
+    }
+    let launched = STATE.change(|state| {
+        let ids = state.take_ids(count);
+        let number = u64::from(ids[0]);
+        let mut first = ids[0];
+        let mut open = Vec::new();
+        for (workers, running) in parts.iter().zip(running) {
+            open.push(Part { first, workers: *workers, came: BTreeSet::new() });
+            for rank in 0..*workers {
+                let client = Some((Arc::clone(running), rank));
+                state.alive.insert(first + rank, Started { client, ..Started::default() });
+            }
+            first += workers;
+        }
+        state.launches.insert(number, open);
+        Launched { number, ids, limit }
+    });
+    launched.ids.iter().for_each(|id| node().peers.expect(*id));
+    Ok(launched)
+}
+
+impl State {
+    fn take_ids(&mut self, count: usize) -> Vec<u32> {
+        let first = self.next.max(2);
+        self.next = first + u32::try_from(count).expect("at most MOST");
+        (first..self.next).collect()
+    }
+}
+
+/// Tells a worker that something else has started who it is.
+pub(crate) fn admit(wish: &Wish) -> Result<Admission, String> {
+    STATE.change(|state| {
+        let State { launches, alive, .. } = state;
+        let part = launches.get_mut(&wish.launch).and_then(|l| l.get_mut(wish.client as usize));
+        let part = part.ok_or("its launch is over: it came too late")?;
+        let free = || (0..part.workers).find(|rank| !part.came.contains(rank));
+        let rank = wish.rank.or_else(free).filter(|rank| *rank < part.workers);
+        let rank = rank.ok_or("its launch has all its workers already")?;
+        let id = part.first + rank;
+        if !alive.contains_key(&id) {
+            return Err(format!("worker {id} was given up before it came"));
+        }
+        if !part.came.insert(rank) {
+            return Err(format!("worker {id} is there already"));
+        }
+        Ok(Admission { id })
+    })
+}
+
+/// A worker may not join.
+pub(crate) fn refused(wish: &Wish, why: &str) {
+    let id = STATE.look(|state| {
+        let part = state.launches.get(&wish.launch)?.get(wish.client as usize)?;
+        let rank = wish.rank.filter(|rank| *rank < part.workers)?;
+        Some(part.first + rank)
+    });
+    id.into_iter().for_each(|id| ended(id, why));
+}
+
+/// Starts workers on this host.
+fn start_here(count: usize, options: &WorkerOptions) -> Result<Launched, LaunchError> {
+    let node = node();
+    let driver = address::own().map_err(LaunchError::Unable)?;
+    let program = program()?;
+    let ids = STATE.change(|state| state.take_ids(count));
+    for id in &ids {
+        node.peers.expect(*id);
+        start(*id, node, &driver, program.clone(), options);
+    }
+    let seconds = std::env::var(TIMEOUT).ok().and_then(|s| s.parse().ok()).unwrap_or(60.0_f64);
+    Ok(Launched { number: u64::from(ids[0]), ids, limit: Some(seconds) })
 }
 
 fn only_driver(node: &Node) -> Result<(), LaunchError> {
     if node.id == 1 { Ok(()) } else { Err(LaunchError::NotTheDriver(node.id as usize)) }
 }
 
-fn program() -> Result<PathBuf, LaunchError> {
+pub(crate) fn program() -> Result<PathBuf, LaunchError> {
     let unable = |e| LaunchError::Unable(format!("this program's own file is not known: {e}"));
     std::env::current_exe().map_err(unable)
 }
 
 /// Starts one worker on a thread that lives as long as the worker: the system ends a worker when
 /// the thread that started it is gone.
-fn start(id: u32, node: &Node, driver: &str, program: PathBuf, options: &WorkerOptions) {
+fn start(id: u32, node: &Node, driver: &Address, program: PathBuf, options: &WorkerOptions) {
     let threads = options.threads.unwrap_or(1);
     let start = Start {
         id,
         key: *node.key.as_bytes(),
-        driver: driver.to_owned(),
+        driver: driver.clone(),
+        manners: address::manners(),
+        interface: address::interface(),
         parent: std::process::id(),
         threads,
         pin: options.pin,
     };
     let options = options.clone();
-    STATE.change(|state| state.alive.insert(id, Started { pid: None, removed: false }));
+    STATE.change(|state| state.alive.insert(id, Started::default()));
     let run = move || match spawn(&start, &program, &options) {
         Ok(mut child) => {
             STATE.change(|state| {
@@ -181,7 +305,7 @@ fn start(id: u32, node: &Node, driver: &str, program: PathBuf, options: &WorkerO
                 }
             });
             let status = child.wait();
-            ended(id, &status.map_or_else(|e| e.to_string(), how_it_ended));
+            ended(id, &status.map_or_else(|e| e.to_string(), crew::how_it_ended));
         }
         Err(why) => ended(id, &why),
     };
@@ -211,24 +335,11 @@ fn spawn(start: &Start, program: &PathBuf, options: &WorkerOptions) -> Result<Ch
     Ok(child)
 }
 
-fn how_it_ended(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("it ended with exit status {code}"),
-        (None, Some(libc::SIGKILL)) => {
-            "it was killed (SIGKILL), perhaps for lack of memory".to_owned()
-        }
-        (None, Some(libc::SIGSEGV)) => {
-            "a segmentation fault (SIGSEGV): it touched memory that is not its own".to_owned()
-        }
-        (None, Some(libc::SIGABRT)) => "it called abort (SIGABRT)".to_owned(),
-        (None, Some(signal)) => format!("it died of signal {signal}"),
-        (None, None) => format!("it ended ({status})"),
-    }
-}
-
 /// A worker's process has ended.
-fn ended(id: u32, how: &str) {
-    let removed = STATE.look(|state| state.alive.get(&id).is_some_and(|started| started.removed));
+pub(crate) fn ended(id: u32, how: &str) {
+    let removed = STATE.look(|state| state.alive.get(&id).map(|started| started.removed));
+    // It may be told twice: by what started it, and by its connection.
+    let Some(removed) = removed else { return };
     let node = node();
     let why = if removed { REMOVED } else { how };
     // Before those who wait for its end are told: then it takes nothing out of a channel any more.
@@ -243,11 +354,16 @@ fn ended(id: u32, how: &str) {
     report(node);
 }
 
-/// A worker's connection closed. Its process ends, and that tells more.
-pub(crate) fn connection_closed(id: u32) {
+/// A worker's connection closed. Its process ends, and what started it soon tells more.
+pub(crate) fn connection_closed(id: u32, why: String) {
+    let started_here = STATE.look(|state| state.alive.get(&id).is_some_and(|s| s.pid.is_some()));
     let bury = move || {
-        let node = node();
-        node.peers.bury(node, id, "its connection closed");
+        if started_here {
+            node().peers.bury(node(), id, &why);
+        } else {
+            kill(id);
+            ended(id, &why);
+        }
     };
     keeper::at(Instant::now() + Duration::from_millis(200), Box::new(bury));
 }
@@ -257,21 +373,24 @@ pub(crate) fn arrived() {
     STATE.change(|state| state.events += 1);
 }
 
-/// Blocks until each of these has come up or ended.
-fn wait_for(ids: &[u32]) {
-    let seconds = std::env::var(TIMEOUT).ok().and_then(|s| s.parse().ok()).unwrap_or(60.0_f64);
-    let deadline = Seconds::from(seconds).deadline();
+/// Blocks until each of these has come up or ended, or until the time is over.
+fn wait_for(ids: &[u32], limit: Option<f64>) {
     let node = node();
-    let up = STATE.wait(deadline, |state| {
-        let settled = |id: &u32| state.failed.contains_key(id) || node.peers.is_connected(*id);
-        ids.iter().all(settled).then_some(())
-    });
-    if up.is_none() {
-        for id in ids.iter().filter(|id| !node.peers.is_connected(**id)) {
-            kill(*id);
-            let why = format!("no word from it within {seconds} s ({TIMEOUT} sets the limit)");
-            STATE.change(|state| _ = state.failed.entry(*id).or_insert(why));
-        }
+    let settled =
+        |state: &State, id: u32| state.failed.contains_key(&id) || node.peers.is_connected(id);
+    let deadline = limit.and_then(|seconds| Seconds::from(seconds).deadline());
+    let all = |state: &mut State| ids.iter().all(|id| settled(state, *id)).then_some(());
+    if STATE.wait(deadline, all).is_some() {
+        return;
+    }
+    let seconds = limit.unwrap_or_default();
+    for id in ids.iter().filter(|id| !node.peers.is_connected(**id)) {
+        kill(*id);
+        let why = format!("no word from it within {seconds} s ({TIMEOUT} sets the limit)");
+        STATE.change(|state| {
+            state.alive.remove(id);
+            _ = state.failed.entry(*id).or_insert(why);
+        });
     }
 }
 
@@ -297,7 +416,8 @@ fn forget(node: &Node, id: u32) {
 /// Tells all workers of the new ones, and these of all.
 fn introduce(node: &Node, new: &[u32]) {
     let all = node.peers.addresses();
-    let came: Vec<(u32, String)> = all.iter().filter(|(id, _)| new.contains(id)).cloned().collect();
+    let came: Vec<(u32, Address)> =
+        all.iter().filter(|(id, _)| new.contains(id)).cloned().collect();
     for (id, _) in &all {
         let came = if new.contains(id) { all.clone() } else { came.clone() };
         node.tell(*id, Message::Peers { came, gone: Vec::new() }, Blob::default());
@@ -346,11 +466,13 @@ pub(crate) fn remove(ids: &[usize], limit: Option<Duration>) -> Result<(), Launc
 
 /// Ends a worker's process at once.
 pub(crate) fn kill(id: u32) {
-    let pid = STATE.look(|state| state.alive.get(&id).and_then(|started| started.pid));
-    if let Some(pid) =
-        pid.and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw)
-    {
-        // One that has ended meanwhile is as dead as wanted: it is not reaped before it leaves `alive`.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    let process = STATE.look(|state| {
+        let started = state.alive.get(&id)?;
+        Some((started.pid, started.client.clone()))
+    });
+    match process {
+        Some((Some(pid), _)) => crew::kill(pid),
+        Some((None, Some((running, rank)))) => running.kill(rank),
+        Some((None, None)) | None => {}
     }
 }

@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::address::{Address, Manners};
 use super::blob::RefId;
 use super::error::RemoteError;
 use super::function::FunctionRef;
@@ -50,7 +51,7 @@ pub(crate) enum Message {
     Interrupt,
     /// Processes that came (with the address they listen at) and went (with the reason).
     Peers {
-        came: Vec<(u32, String)>,
+        came: Vec<(u32, Address)>,
         gone: Vec<(u32, String)>,
     },
     /// Something to show, by the cell with this number.
@@ -131,8 +132,10 @@ pub(crate) enum Ask {
     Channel { id: RefId, operation: ChannelOperation, wait: Wait },
     /// Where a process listens.
     Address { process: u32 },
-    /// How to get a module.
-    Module { key: ModuleKey },
+    /// How to get a module, and its file if the asker is on another host.
+    Module { key: ModuleKey, elsewhere: bool },
+    /// Let other hosts call, on the interface with this address or on all. Answered with the address.
+    OpenToNetwork { on: Option<std::net::IpAddr>, manners: Manners },
     /// How many things the process holds, for tests and tables.
     Census,
 }
@@ -183,7 +186,7 @@ pub(crate) enum Answer {
     NotInTime,
     Flag(bool),
     Count(u64),
-    Address(Option<String>),
+    Address(Option<Address>),
     Module(Option<ModuleSource>),
     Census(Census),
     /// How a whole cell ended.
@@ -230,5 +233,33 @@ pub(crate) struct Hello {
     pub(crate) host: String,
     pub(crate) threads: u32,
     /// Where it listens.
-    pub(crate) address: String,
+    pub(crate) address: Address,
+}
+
+/// The first that is said on a new connection.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) enum Opening {
+    /// By a process that has an id.
+    Hello(Hello),
+    /// By one that wants to be a worker; answered with an [`Admission`] or a refusal.
+    Join(Wish),
+}
+
+/// A process wants to be a worker of this session.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Wish {
+    /// The launch that it belongs to, and the part of it.
+    pub(crate) launch: u64,
+    pub(crate) client: u32,
+    /// Which worker of that part it is, from 0, if it knows.
+    pub(crate) rank: Option<u32>,
+    pub(crate) host: String,
+    /// What its processor can do.
+    pub(crate) features: Vec<String>,
+}
+
+/// It is one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Admission {
+    pub(crate) id: u32,
 }

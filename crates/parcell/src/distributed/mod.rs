@@ -14,10 +14,12 @@ pub(crate) mod call;
 pub(crate) mod calls;
 #[doc(hidden)]
 pub mod capture;
+mod carried;
 pub(crate) mod cells;
 mod channel_waits;
 mod clock;
 pub(crate) mod commands;
+mod crew;
 mod deal;
 pub(crate) mod error;
 mod everywhere;
@@ -27,6 +29,7 @@ mod future;
 pub(crate) mod group;
 mod handles;
 pub(crate) mod jobs;
+mod join;
 mod keeper;
 mod kept;
 mod launch;
@@ -34,6 +37,7 @@ pub(crate) mod local;
 mod loops;
 mod macros;
 mod mailbox;
+mod managers;
 pub(crate) mod message;
 mod modules;
 pub(crate) mod node;
@@ -45,6 +49,7 @@ mod pool;
 mod portable;
 #[doc(hidden)]
 pub mod portions;
+mod processor;
 pub(crate) mod procs;
 mod questions;
 #[doc(hidden)]

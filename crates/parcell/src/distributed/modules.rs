@@ -14,19 +14,22 @@ use super::error::RemoteError;
 use super::function::{Callable, FunctionRef, Trampoline};
 use super::message::{Answer, Ask};
 use super::node::{me, node};
-use super::objects;
+use super::{carried, objects};
 use crate::loaded::{self, Hash, Loaded};
 use parcell_link::Code;
 
 /// A module by its contents.
 pub(crate) type ModuleKey = Hash;
 
-/// How to get a module: enough for a process on the same host.
+/// How to get a module.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ModuleSource {
+    /// Enough for a process on the same host.
     pub(crate) code: Code,
     /// What must be loaded before.
     pub(crate) needs: Vec<ModuleKey>,
+    /// The files that `code` names, for a process of another host.
+    pub(crate) files: Option<carried::Files>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -112,26 +115,39 @@ pub(crate) fn get(key: &ModuleKey) -> Result<Arc<Loaded>, RemoteError> {
     let module = match loaded::by_hash(key) {
         Some(module) => module,
         None => {
-            let ended = node().ask_and_wait(1, Ask::Module { key: *key }, Blob::default());
+            let elsewhere = node().peers.is_elsewhere(1);
+            let what = Ask::Module { key: *key, elsewhere };
+            let ended = node().ask_and_wait(1, what, Blob::default());
             let Answer::Module(Some(source)) = ended.result? else {
                 return Err(failed("the driver has not the code of this call any more".into()));
             };
             for needed in &source.needs {
                 get(needed)?;
             }
-            loaded::record(&source.code)
+            let ModuleSource { code, files, .. } = source;
+            let code = match files {
+                Some(files) => files.unpack(code, key).map_err(failed)?,
+                None => code,
+            };
+            loaded::record(&code)
         }
     };
     module.load().map_err(failed)?;
     Ok(module)
 }
 
-/// How others get a module of this process.
-pub(crate) fn source(key: &ModuleKey) -> Option<ModuleSource> {
-    let module = loaded::by_hash(key)?;
-    let needed = module.code.needs.iter().filter_map(|number| loaded::by_number(*number));
+/// How others get a module of this process, with its file if they are on another host.
+pub(crate) fn source(
+    key: &ModuleKey,
+    elsewhere: bool,
+) -> Result<Option<ModuleSource>, RemoteError> {
+    let Some(module) = loaded::by_hash(key) else { return Ok(None) };
+    let code = module.code.clone();
+    let needed = code.needs.iter().filter_map(|number| loaded::by_number(*number));
     let needs = needed.filter_map(|needed| needed.hash().ok()).collect();
-    Some(ModuleSource { code: module.code.clone(), needs })
+    let files = if elsewhere { Some(carried::Files::pack(&code)) } else { None };
+    let failed = |what| RemoteError::NotPortable { worker: me() as usize, what };
+    Ok(Some(ModuleSource { needs, files: files.transpose().map_err(failed)?, code }))
 }
 
 /// Makes sure that the code of a function is here. Blocks while it is fetched.

@@ -15,6 +15,16 @@ struct Search<'a> {
     found: Option<Object>,
 }
 
+/// The files of all objects of this process, in the order in which they were loaded.
+pub(crate) fn paths() -> Vec<String> {
+    let paths = std::cell::RefCell::new(Vec::new());
+    search(&|info| {
+        paths.borrow_mut().push(path_of(info));
+        false
+    });
+    paths.into_inner()
+}
+
 /// The object that holds an address.
 pub(crate) fn holding(address: usize) -> Option<Object> {
     search(&|info| {
@@ -58,10 +68,13 @@ unsafe extern "C" fn visit(
 }
 
 fn name_of(info: &libc::dl_phdr_info) -> String {
+    path_of(info).rsplit('/').next().unwrap_or_default().to_owned()
+}
+
+fn path_of(info: &libc::dl_phdr_info) -> String {
     if info.dlpi_name.is_null() {
         return String::new();
     }
     // SAFETY: the loader keeps a C string there as long as the object.
-    let path = unsafe { CStr::from_ptr(info.dlpi_name) }.to_string_lossy();
-    path.rsplit('/').next().unwrap_or_default().to_owned()
+    unsafe { CStr::from_ptr(info.dlpi_name) }.to_string_lossy().into_owned()
 }

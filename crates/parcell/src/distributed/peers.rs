@@ -1,15 +1,15 @@
 //! The other processes: where they listen, the connection to each, and whether they still live.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::address::Address;
 use super::blob::Blob;
 use super::error::RemoteError;
 use super::message::{Ask, Hello, Load, Message};
 use super::node::{Node, node};
-use super::transport::{Buffer, Connection, Receive};
+use super::transport::{Buffer, Channel, Connection, Receive};
 use super::{address, worker};
 
 /// What is known of one process.
@@ -18,7 +18,7 @@ pub(crate) struct Peer {
     /// What is said to it goes this way; the first connection, if there are two.
     connection: Option<Arc<Connection>>,
     pub(crate) hello: Option<Hello>,
-    address: Option<String>,
+    address: Option<Address>,
     /// Why it is gone.
     pub(crate) gone: Option<String>,
     pub(crate) pinged: Option<Instant>,
@@ -27,6 +27,11 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// It listens elsewhere now, too.
+    pub(crate) fn moved(&mut self, address: Address) {
+        self.address = Some(address);
+    }
+
     /// How long it has left a ping unanswered.
     pub(crate) fn silent(&self) -> Option<Duration> {
         let pinged = self.pinged?;
@@ -92,13 +97,13 @@ impl Peers {
             None => self.find(node, id)?,
         };
         let dialled = address::dial(&address, node, id);
-        let (socket, hello) = dialled.map_err(|why| exited(id, &why))?;
-        let connection = self.welcome(socket, hello);
+        let (channel, hello) = dialled.map_err(|why| exited(id, &why))?;
+        let connection = self.welcome(channel, hello);
         connection.map_err(|why| exited(id, &why))
     }
 
     /// Asks the driver where a process listens.
-    fn find(&self, node: &Node, id: u32) -> Result<String, RemoteError> {
+    fn find(&self, node: &Node, id: u32) -> Result<Address, RemoteError> {
         let ended = node.ask_and_wait(1, Ask::Address { process: id }, Blob::default());
         match ended.result? {
             super::message::Answer::Address(Some(address)) => Ok(address),
@@ -112,7 +117,11 @@ impl Peers {
     }
 
     /// Begins to listen to a process that has said who it is.
-    pub(crate) fn welcome(&self, socket: OwnedFd, hello: Hello) -> Result<Arc<Connection>, String> {
+    pub(crate) fn welcome(
+        &self,
+        channel: Channel,
+        hello: Hello,
+    ) -> Result<Arc<Connection>, String> {
         let id = hello.id;
         let mut peers = self.lock();
         let peer = peers.entry(id).or_default();
@@ -120,7 +129,7 @@ impl Peers {
             return Err(why.clone());
         }
         let name = format!("parcell-from-{id}");
-        let started = Connection::start(socket, &name, Arc::new(Inbound { from: id }));
+        let started = Connection::start(channel, &name, Arc::new(Inbound { from: id }));
         let connection = started.map_err(|e| format!("no thread to listen to it: {e}"))?;
         peer.address = Some(hello.address.clone());
         peer.hello = Some(hello);
@@ -130,7 +139,7 @@ impl Peers {
     }
 
     /// What the driver tells of others.
-    pub(crate) fn news(&self, node: &Node, came: Vec<(u32, String)>, gone: Vec<(u32, String)>) {
+    pub(crate) fn news(&self, node: &Node, came: Vec<(u32, Address)>, gone: Vec<(u32, String)>) {
         let mut peers = self.lock();
         for (id, address) in came {
             peers.entry(id).or_default().address = Some(address);
@@ -188,16 +197,27 @@ impl Peers {
         self.lock().get(&id).is_some_and(Peer::is_usable)
     }
 
+    /// Whether a process is on another host than this one.
+    pub(crate) fn is_elsewhere(&self, id: u32) -> bool {
+        let place = super::usage::place();
+        self.lock().get(&id).and_then(|p| p.address.as_ref()).is_some_and(|a| a.place != place)
+    }
+
+    /// Whether a process ever said who it is.
+    pub(crate) fn is_known_well(&self, id: u32) -> bool {
+        self.lock().get(&id).is_some_and(|peer| peer.hello.is_some())
+    }
+
     pub(crate) fn is_connected(&self, id: u32) -> bool {
         self.lock().get(&id).is_some_and(|peer| peer.connection.is_some())
     }
 
-    pub(crate) fn address(&self, id: u32) -> Option<String> {
+    pub(crate) fn address(&self, id: u32) -> Option<Address> {
         self.lock().get(&id)?.address.clone()
     }
 
     /// Where those listen that live.
-    pub(crate) fn addresses(&self) -> Vec<(u32, String)> {
+    pub(crate) fn addresses(&self) -> Vec<(u32, Address)> {
         let peers = self.lock();
         let live = peers.iter().filter(|(_, peer)| peer.is_usable());
         live.filter_map(|(id, peer)| Some((*id, peer.address.clone()?))).collect()

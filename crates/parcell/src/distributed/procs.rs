@@ -101,7 +101,8 @@ pub(crate) fn checked(node: &Node, id: usize) -> Result<u32, RemoteError> {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Workers {
-    count: usize,
+    /// `None` if the manager's options say how many.
+    count: Option<usize>,
     options: WorkerOptions,
 }
 
@@ -109,7 +110,41 @@ impl Workers {
     /// So many workers on this machine, each with one thread.
     #[must_use]
     pub fn new(count: usize) -> Workers {
-        Workers { count, options: WorkerOptions::default() }
+        Workers { count: Some(count), options: WorkerOptions::default() }
+    }
+
+    /// Workers on hosts that ssh reaches: `[user@]host[:port]`, each with `*N` for N workers. The
+    /// hosts need nothing but a shell; what workers run is copied there once.
+    ///
+    /// ```no_run
+    /// use parcell::distributed::{Workers, addprocs};
+    ///
+    /// let ids = addprocs(Workers::on_hosts(["n1*2", "anna@n2:2222"]).option("identity", "key"));
+    /// assert_eq!(ids.len(), 3);
+    /// ```
+    ///
+    /// # Source
+    /// `addprocs(machines)`, Julia's Distributed.
+    #[must_use]
+    pub fn on_hosts<H: Into<String>>(hosts: impl IntoIterator<Item = H>) -> Workers {
+        let hosts: Vec<String> = hosts.into_iter().map(Into::into).collect();
+        let workers = Workers { count: None, options: WorkerOptions::default() };
+        workers.manager("ssh").option("hosts", hosts.join(","))
+    }
+
+    /// What starts them, as `--manager` of `%workers` names it; without it, this process does.
+    #[must_use]
+    pub fn manager(mut self, name: impl Into<String>) -> Workers {
+        self.options.manager = name.into();
+        self
+    }
+
+    /// An option of the manager, by its name without dashes. An empty value stands for none.
+    #[must_use]
+    pub fn option(mut self, name: impl Into<String>, value: impl Into<String>) -> Workers {
+        let value = Some(value.into()).filter(|value| !value.is_empty());
+        self.options.manager_options.push((name.into(), value));
+        self
     }
 
     /// Each computes with so many threads.

@@ -12,7 +12,7 @@ use super::message::{Answer, Ask, ChannelOperation, Wait};
 use super::node::{Node, node};
 use super::store::{Settled, Thing};
 use super::value::Item;
-use super::{keeper, modules};
+use super::{address, keeper, modules};
 
 pub(crate) fn answer(node: &Node, from: u32, number: u64, what: Ask, blob: Incoming) {
     let nothing = Blob::default;
@@ -47,9 +47,14 @@ pub(crate) fn answer(node: &Node, from: u32, number: u64, what: Ask, blob: Incom
             let address = node.peers.address(process);
             node.reply(from, number, Ok(Answer::Address(address)), nothing());
         }
-        Ask::Module { key } => {
-            let source = modules::source(&key);
-            node.reply(from, number, Ok(Answer::Module(source)), nothing());
+        Ask::Module { key, elsewhere } => {
+            let source = modules::source(&key, elsewhere);
+            node.reply(from, number, source.map(Answer::Module), nothing());
+        }
+        Ask::OpenToNetwork { on, manners } => {
+            let failed = |what| RemoteError::Refused { worker: node.id as usize, what };
+            let address = address::open_to_network(on, manners).map_err(failed);
+            node.reply(from, number, address.map(|a| Answer::Address(Some(a))), nothing());
         }
         Ask::Census => {
             let census = super::census_here(node);

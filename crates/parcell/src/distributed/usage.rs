@@ -1,5 +1,7 @@
 //! What this process uses of the machine.
 
+use std::sync::LazyLock;
+
 use rustix::time::{ClockId, clock_gettime};
 
 /// Bytes of memory that the process has touched, and nanoseconds of processor time.
@@ -15,4 +17,15 @@ pub(crate) fn of_this_process() -> (u64, u64) {
 /// The name of this machine.
 pub(crate) fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// Names this machine, as far as its processes can share memory and sockets: containers with a
+/// network of their own count as machines. Two machines of one name differ in it.
+pub(crate) fn place() -> String {
+    static PLACE: LazyLock<String> = LazyLock::new(|| {
+        let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let network = std::fs::read_link("/proc/self/ns/net").unwrap_or_default();
+        format!("{} {} {}", host(), boot.trim(), network.display())
+    });
+    PLACE.clone()
 }

@@ -5,9 +5,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::Builder;
 
+use parcell_link::Pin;
+
+use super::crew::{self, AS_CREW, AS_MEMBER, CREW};
+use super::join::{RANK, TICKET_FILE, Ticket};
 use super::launch::{AS_WORKER, Start};
+use super::message::{Admission, Hello};
 use super::node::{Node, become_worker, node};
-use super::transport::Key;
+use super::transport::{Channel, Key};
 use super::{address, keeper, launch, output};
 use crate::{rt, threads};
 
@@ -29,9 +34,18 @@ const STACK: usize = 256 << 20;
 
 static CELLS: OnceLock<Mutex<Sender<Work>>> = OnceLock::new();
 
-/// Lives as a worker. Does not return.
+/// Lives as a worker, or as the process that starts the workers of a host. Does not return.
 pub(crate) fn run() -> ! {
-    match start() {
+    let how = std::env::var(AS_WORKER).unwrap_or_default();
+    // SAFETY: no other thread exists yet. Programs that calls start must not take themselves for
+    // workers.
+    unsafe { std::env::remove_var(AS_WORKER) };
+    let work = match how.as_str() {
+        AS_CREW => crew::run().map(|()| exit()),
+        AS_MEMBER => join(),
+        _ => start(),
+    };
+    match work {
         Ok(work) => run_cells(work),
         Err(problem) => {
             eprintln!("a worker cannot start: {problem}");
@@ -51,24 +65,60 @@ fn run_cells(work: Receiver<Work>) -> ! {
     exit()
 }
 
+/// Starts as a worker that the driver itself has started.
 fn start() -> Result<Receiver<Work>, String> {
     let start = read_start()?;
     die_with(start.parent)?;
-    // SAFETY: no other thread exists yet. Programs that calls start must not take themselves for
-    // workers.
-    unsafe { std::env::remove_var(AS_WORKER) };
+    let work = become_process(start.id, start.key, start.threads, start.pin)?;
+    if let Some(manners) = start.manners {
+        address::open_to_network(start.interface, manners)?;
+    }
+    let (channel, hello) = address::dial(&start.driver, node(), 1)?;
+    serve(channel, hello)?;
+    Ok(work)
+}
+
+/// Starts as a worker that something else has started, perhaps on another host.
+fn join() -> Result<Receiver<Work>, String> {
+    if let Ok(crew) = std::env::var(CREW) {
+        die_with(crew.parse().map_err(|_| format!("{CREW}={crew} is no process"))?)?;
+    }
+    let ticket = Ticket::read()?;
+    ticket.settle()?;
+    let (channel, Admission { id }) = ticket.join()?;
+    // SAFETY: no other thread exists yet.
+    [CREW, RANK, TICKET_FILE].iter().for_each(|name| unsafe { std::env::remove_var(name) });
+    let threads = ticket.threads.unwrap_or(1);
+    let work = become_process(id, ticket.key, threads, ticket.pin)?;
+    address::open_to_network(None, ticket.manners)?;
+    let failed = |e: std::io::Error| format!("the driver did not say who it is: {e}");
+    let hello = address::introduce(&channel, &node().hello()).map_err(failed)?;
+    serve(channel, hello)?;
+    Ok(work)
+}
+
+/// Makes this process a worker that nobody knows yet.
+fn become_process(
+    id: u32,
+    key: [u8; 32],
+    threads: usize,
+    pin: Pin,
+) -> Result<Receiver<Work>, String> {
     ignore_interrupts();
     std::panic::set_hook(Box::new(rt::on_panic));
-    let node = become_worker(start.id, Key::from_bytes(start.key));
-    crate::store::belong_to(start.id);
-    threads::serve_globally(start.threads, start.pin).map_err(|e| e.to_string())?;
+    become_worker(id, Key::from_bytes(key));
+    crate::store::belong_to(id);
+    threads::serve_globally(threads, pin).map_err(|e| e.to_string())?;
     let (sender, work) = channel();
     CELLS.get_or_init(|| Mutex::new(sender));
-    let (socket, hello) = address::dial(&start.driver, node, 1)?;
+    Ok(work)
+}
+
+/// Begins to listen to the driver.
+fn serve(channel: Channel, hello: Hello) -> Result<(), String> {
     crate::link::divert(output::show);
     output::capture().map_err(|e| format!("its output cannot be captured: {e}"))?;
-    node.peers.welcome(socket, hello)?;
-    Ok(work)
+    node().peers.welcome(channel, hello).map(drop)
 }
 
 /// What the driver writes to standard input, which ends there.
@@ -115,13 +165,29 @@ pub(crate) fn connection_closed(from: u32, why: Option<std::io::Error>) {
     if node.id != 1 && from == 1 {
         exit();
     }
-    if let Some(why) = why.filter(|e| e.kind() == std::io::ErrorKind::InvalidData) {
+    if let Some(why) = why.as_ref().filter(|e| e.kind() == std::io::ErrorKind::InvalidData) {
         eprintln!("process {from} sent what cannot be understood: {why}");
     }
+    let why = why.map_or_else(|| CLOSED.to_owned(), |e| lost(from, &e));
     if node.id == 1 {
-        launch::connection_closed(from);
+        launch::connection_closed(from, why);
     } else {
-        node.peers.bury(node, from, "its connection closed");
+        node.peers.bury(node, from, &why);
         keeper::wake();
+    }
+}
+
+const CLOSED: &str = "its connection closed";
+
+/// What it means that a connection ended so.
+fn lost(from: u32, error: &std::io::Error) -> String {
+    let host = node().peers.with(from, |peer| peer.hello.as_ref().map(|h| h.host.clone()));
+    let host = host.flatten().unwrap_or_default();
+    match error.kind() {
+        std::io::ErrorKind::TimedOut | std::io::ErrorKind::HostUnreachable => {
+            let limit = address::manners().unwrap_or_default().heartbeat;
+            format!("its host {host} has not answered for {limit:?}")
+        }
+        _ => format!("{CLOSED}: {error}"),
     }
 }

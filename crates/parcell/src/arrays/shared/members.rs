@@ -171,9 +171,9 @@ pub(crate) fn chosen(pids: Option<&[usize]>) -> Result<Vec<usize>, SharedError> 
     let node = node();
     let here = usage::host();
     let elsewhere = |id: usize| {
-        let short = u32::try_from(id).ok()?;
+        let short = u32::try_from(id).ok().filter(|id| node.peers.is_elsewhere(*id))?;
         let host = node.peers.with(short, |peer| peer.hello.as_ref().map(|h| h.host.clone()));
-        host.flatten().filter(|host| *host != here)
+        host.flatten()
     };
     let Some(pids) = pids else {
         return Ok(procs::workers().into_iter().filter(|id| elsewhere(*id).is_none()).collect());

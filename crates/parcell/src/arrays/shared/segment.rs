@@ -44,6 +44,8 @@ pub(crate) struct Ticket {
     /// The array's name; that of a process's part differs in the owner.
     pub(crate) id: RefId,
     host: String,
+    /// The host as [`usage::place`] tells it.
+    place: String,
     /// The system's number of the process that made it, and the file there.
     pid: u32,
     fd: i32,
@@ -229,6 +231,7 @@ pub(crate) fn adopt(
     let ticket = Ticket {
         id: group::new_part(crate::distributed::node::me()),
         host: usage::host(),
+        place: usage::place(),
         pid: std::process::id(),
         fd: file.as_raw_fd(),
         device: stat.st_dev,
@@ -279,8 +282,8 @@ impl Ticket {
     }
 
     fn map(&self) -> Result<Mapping, SharedError> {
-        let here = usage::host();
-        if here != self.host {
+        if usage::place() != self.place {
+            let here = usage::host();
             let worker = crate::distributed::myid();
             return Err(SharedError::OtherHost { worker, host: here, here: self.host.clone() });
         }
@@ -347,7 +350,7 @@ mod tests {
         ticket.inode -= 1;
         ticket.bytes = 101;
         assert!(matches!(ticket.map(), Err(SharedError::Gone { .. })));
-        ticket.host = "elsewhere".into();
+        ticket.place = "elsewhere".into();
         assert!(matches!(ticket.map(), Err(SharedError::OtherHost { .. })));
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
-use std::os::fd::OwnedFd;
+use std::mem::MaybeUninit;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,11 +14,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::set_socket_send_buffer_size;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, recv, sendmsg, shutdown};
+use rustix::net::sockopt::{set_socket_send_buffer_size, socket_domain};
+use rustix::net::{AddressFamily, SendFlags};
 
 use super::Buffer;
 use super::buffer::Bulk;
+use super::channel::Channel;
 use super::frame::{self, FrameError, HEADER, Header, Inbound, MAX_BULKS, MAX_HEAD};
 
 /// Bytes of one piece of a bulk. On a machine with little else to do, pieces of 128 KB to 1 MB did
@@ -28,8 +29,9 @@ const PIECE: usize = 1 << 18;
 const SCRATCH: usize = 1 << 16;
 /// Bytes that the reader takes at once between pieces of bulks, which it would have to copy.
 const BETWEEN: usize = 1 << 10;
-/// Bytes that the system holds for a peer that is slow. Its own 208 KB were no slower, measured in
-/// the same runs; the rates of both varied more than they differed.
+/// Bytes that the system holds for a peer on this host that is slow. Its own 208 KB were no slower,
+/// measured in the same runs; the rates of both varied more than they differed. To other hosts it
+/// holds what the distance needs.
 const SEND_BUFFER: usize = 1 << 19;
 /// Short messages that are sent with one system call.
 const BATCH: usize = 32;
@@ -56,7 +58,7 @@ pub(crate) trait Receive: Send + Sync {
 
 /// One end of a connected stream socket. It lives until it is closed, by either side.
 pub(crate) struct Connection {
-    socket: OwnedFd,
+    channel: Channel,
     name: String,
     outbox: Mutex<Outbox>,
     /// Wakes the writer, and whoever waits until everything is sent.
@@ -105,16 +107,18 @@ struct Transfer {
 }
 
 impl Connection {
-    /// Takes the socket over and starts the thread that delivers what arrives. `name` is the
+    /// Takes the channel over and starts the thread that delivers what arrives. `name` is the
     /// thread's, as debuggers show it.
     pub(crate) fn start(
-        socket: OwnedFd,
+        channel: Channel,
         name: &str,
         receive: Arc<dyn Receive>,
     ) -> io::Result<Arc<Connection>> {
-        set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
+        if socket_domain(channel.socket())? == AddressFamily::UNIX {
+            set_socket_send_buffer_size(channel.socket(), SEND_BUFFER)?;
+        }
         let connection = Arc::new(Connection {
-            socket,
+            channel,
             name: name.to_owned(),
             outbox: Mutex::new(Outbox::new()),
             changed: Condvar::new(),
@@ -195,7 +199,7 @@ impl Connection {
         self.closed.store(true, Ordering::Relaxed);
         self.lock().closed = true;
         self.changed.notify_all();
-        shutdown(&self.socket, Shutdown::Both).unwrap_or(());
+        self.channel.shutdown();
     }
 
     /// Bytes of messages that wait to be sent; bulks are not counted.
@@ -255,20 +259,20 @@ impl Connection {
             outbox.why.get_or_insert(error.into());
         }
         // What has arrived can still be read.
-        shutdown(&self.socket, Shutdown::Both).unwrap_or(());
+        self.channel.shutdown();
         false
     }
 
     fn write(&self, slices: &[IoSlice<'_>], flags: SendFlags) -> Result<usize, Errno> {
-        let flags = flags | SendFlags::NOSIGNAL;
-        let count = sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), flags)?;
+        let count = self.channel.send(slices, flags)?;
         self.sent.fetch_add(count as u64, Ordering::Relaxed);
         Ok(count)
     }
 
     /// Has the writer send what is left, if anything is.
     fn wake_writer(self: &Arc<Self>, outbox: &mut Outbox) {
-        if outbox.is_empty() || outbox.closed || outbox.writer == Writer::Busy {
+        let nothing = outbox.is_empty() && !self.channel.has_rest();
+        if nothing || outbox.closed || outbox.writer == Writer::Busy {
             return;
         }
         if outbox.writer == Writer::Waiting {
@@ -294,7 +298,7 @@ impl Connection {
     fn write_all(&self) {
         loop {
             let mut outbox = self.lock();
-            while outbox.is_empty() && !outbox.closed {
+            while outbox.is_empty() && !self.channel.has_rest() && !outbox.closed {
                 outbox.writer = Writer::Waiting;
                 self.changed.notify_all();
                 outbox = self.changed.wait(outbox).unwrap_or_else(PoisonError::into_inner);
@@ -306,7 +310,7 @@ impl Connection {
             }
             let mut batch = outbox.next_batch();
             drop(outbox);
-            while !batch.is_empty() {
+            while !batch.is_empty() || self.channel.has_rest() {
                 match self.write(&slices(&batch), SendFlags::empty()) {
                     Ok(count) => advance(&mut batch, count),
                     Err(Errno::INTR) => {}
@@ -330,37 +334,25 @@ impl Connection {
 
     fn deliver(&self, receive: &dyn Receive) -> io::Result<()> {
         let mut inbound = Inbound::new(memory());
-        let mut scratch = vec![0; SCRATCH];
+        let mut scratch = vec![MaybeUninit::uninit(); SCRATCH];
         let mut deliver = |head: &[u8], bulks| receive.message(head, bulks);
         loop {
             let count = if let Some(memory) = inbound.direct() {
-                let count = retry(|| Ok(recv(&self.socket, &mut *memory, RecvFlags::empty())?.1))?;
-                // SAFETY: `recv` has written `count` bytes to the memory that `direct` gave.
+                let count = self.channel.receive(memory)?.len();
+                // SAFETY: `receive` has written `count` bytes to the memory that `direct` gave.
                 unsafe { inbound.directed(count, &mut deliver) };
                 count
             } else {
                 let size = if inbound.expects_chunks() { BETWEEN } else { SCRATCH };
-                let count =
-                    retry(|| Ok(recv(&self.socket, &mut scratch[..size], RecvFlags::empty())?.1))?;
-                inbound.feed(&scratch[..count], &mut deliver).map_err(rubbish)?;
-                count
+                let received = self.channel.receive(&mut scratch[..size])?;
+                inbound.feed(received, &mut deliver).map_err(rubbish)?;
+                received.len()
             };
             self.received.fetch_add(count as u64, Ordering::Relaxed);
             if count == 0 {
                 let closed = self.closed.load(Ordering::Relaxed);
                 return if closed { Ok(()) } else { inbound.end().map_err(cut_short) };
             }
-        }
-    }
-}
-
-fn retry(mut receive: impl FnMut() -> Result<usize, Errno>) -> io::Result<usize> {
-    loop {
-        match receive() {
-            Err(Errno::INTR) => {}
-            // The peer has closed without reading all that was sent to it: also an end.
-            Err(Errno::CONNRESET) => return Ok(0),
-            other => return Ok(other?),
         }
     }
 }
@@ -516,7 +508,11 @@ mod tests {
 
     fn start(socket: UnixStream) -> End {
         let (teller, told) = channel();
-        (Connection::start(socket.into(), "test", Arc::new(Teller(teller))).unwrap(), told)
+        (
+            Connection::start(Channel::plain(socket.into()), "test", Arc::new(Teller(teller)))
+                .unwrap(),
+            told,
+        )
     }
 
     fn pair() -> (End, End) {

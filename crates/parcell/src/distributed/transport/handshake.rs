@@ -95,7 +95,7 @@ pub(crate) enum HandshakeError {
 
 /// Proves to an acceptor that this process holds the key, and has it prove the same. Blocks until
 /// `deadline` at most. On an error the caller drops the socket.
-pub(crate) fn dial(socket: &OwnedFd, key: &Key, deadline: Instant) -> Result<(), HandshakeError> {
+pub(super) fn dial(socket: &OwnedFd, key: &Key, deadline: Instant) -> Result<(), HandshakeError> {
     let ours = fresh()?;
     let mut opening = Vec::with_capacity(OPENING);
     opening.extend_from_slice(&MAGIC);
@@ -113,7 +113,7 @@ pub(crate) fn dial(socket: &OwnedFd, key: &Key, deadline: Instant) -> Result<(),
 
 /// Lets a dialler in that proves to hold the key; a stranger gets no answer. Blocks until
 /// `deadline` at most. On an error the caller drops the socket.
-pub(crate) fn accept(socket: &OwnedFd, key: &Key, deadline: Instant) -> Result<(), HandshakeError> {
+pub(super) fn accept(socket: &OwnedFd, key: &Key, deadline: Instant) -> Result<(), HandshakeError> {
     let opening: [u8; OPENING] = read(socket, deadline)?;
     let (magic, rest) = opening.split_at(MAGIC.len());
     let (version, rest) = rest.split_at(size_of::<u32>());
@@ -147,7 +147,10 @@ fn fresh() -> Result<[u8; 32], HandshakeError> {
     Ok(bytes)
 }
 
-fn read<const N: usize>(socket: &OwnedFd, deadline: Instant) -> Result<[u8; N], HandshakeError> {
+pub(super) fn read<const N: usize>(
+    socket: &OwnedFd,
+    deadline: Instant,
+) -> Result<[u8; N], HandshakeError> {
     let mut bytes = [0; N];
     let mut got = 0;
     while got < N {
@@ -166,7 +169,11 @@ fn read<const N: usize>(socket: &OwnedFd, deadline: Instant) -> Result<[u8; N], 
     Ok(bytes)
 }
 
-fn write(socket: &OwnedFd, bytes: &[u8], deadline: Instant) -> Result<(), HandshakeError> {
+pub(super) fn write(
+    socket: &OwnedFd,
+    bytes: &[u8],
+    deadline: Instant,
+) -> Result<(), HandshakeError> {
     let (mut got, wanted) = (0, bytes.len());
     while got < wanted {
         match send(socket, &bytes[got..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {

@@ -74,8 +74,8 @@ fn ping_pong(head: usize, bulk: usize) -> f64 {
         Arc::new(Echo { connection, left: left.into(), done })
     };
     let (here, there) = (echo(ROUNDS), echo(usize::MAX));
-    let near = Connection::start(near.into(), "near", here.clone()).unwrap();
-    let far = Connection::start(far.into(), "far", there.clone()).unwrap();
+    let near = Connection::start(Channel::plain(near.into()), "near", here.clone()).unwrap();
+    let far = Connection::start(Channel::plain(far.into()), "far", there.clone()).unwrap();
     here.connection.get_or_init(|| Arc::clone(&near));
     there.connection.get_or_init(|| Arc::clone(&far));
     let start = Instant::now();
@@ -113,8 +113,9 @@ fn rate(send_buffer: Option<usize>) -> f64 {
     let socket = near.try_clone().unwrap();
     let (take, taken) = channel();
     let (nothing, _) = channel();
-    let near = Connection::start(near.into(), "near", Arc::new(Take(nothing))).unwrap();
-    let far = Connection::start(far.into(), "far", Arc::new(Take(take))).unwrap();
+    let near =
+        Connection::start(Channel::plain(near.into()), "near", Arc::new(Take(nothing))).unwrap();
+    let far = Connection::start(Channel::plain(far.into()), "far", Arc::new(Take(take))).unwrap();
     if let Some(size) = send_buffer {
         rustix::net::sockopt::set_socket_send_buffer_size(&socket, size).unwrap();
     }

@@ -1,0 +1,299 @@
+//! Programs of this host that start workers on others and live as long as these do: ssh, `srun`,
+//! `mpiexec`. Each has a thread that talks with it.
+//!
+//! What a client writes to standard output is for the driver if it begins with
+//! [`crew::MARK`]: `lacks …` (instructions of the processor), `wants` (the files), `ready` (for the
+//! ticket), `ended RANK HOW`, `fails WHY`.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Builder;
+
+use parcell_link::WorkerOptions;
+
+use super::files::{self, Needed};
+use super::{Client, Feed};
+use crate::distributed::address::{self, Address};
+use crate::distributed::join::Ticket;
+use crate::distributed::launch::{self, LaunchError, Launched};
+use crate::distributed::node::node;
+use crate::distributed::{crew, processor};
+
+const STACK: usize = 256 << 10;
+/// So many of a client's last complaints are told when it fails.
+const TOLD: usize = 6;
+/// How long a host may take to start workers, in seconds, unless the user says otherwise.
+const PATIENCE: f64 = 60.0;
+
+const BOOTSTRAP: &str = include_str!("bootstrap.sh");
+
+/// A client that runs.
+#[derive(Default)]
+pub(crate) struct Running {
+    input: Mutex<Option<ChildStdin>>,
+    pid: Mutex<Option<u32>>,
+}
+
+impl Running {
+    /// Ends one of its workers at once. Does not wait for it.
+    pub(crate) fn kill(&self, rank: u32) {
+        let told = lock(&self.input).as_mut().map(|input| writeln!(input, "kill {rank}"));
+        // Who takes no orders goes with its client.
+        if told.is_none_or(|told| told.is_err()) {
+            lock(&self.pid).take().into_iter().for_each(crew::kill);
+        }
+    }
+
+    fn say(&self, bytes: &[u8]) -> std::io::Result<()> {
+        match &mut *lock(&self.input) {
+            Some(input) => input.write_all(bytes).and_then(|()| input.flush()),
+            None => Err(std::io::ErrorKind::BrokenPipe.into()),
+        }
+    }
+}
+
+/// What is said to all clients of a launch.
+struct Script {
+    text: String,
+    files: Vec<Needed>,
+}
+
+/// Starts clients, each with a thread that lives as long as it does. Does not wait for the workers.
+pub(super) fn start(
+    clients: &[Client],
+    driver: &Address,
+    given: &WorkerOptions,
+    limit: Option<f64>,
+) -> Result<Launched, LaunchError> {
+    let program = launch::program()?;
+    let script = Script::new(&program, given).map_err(LaunchError::Unable)?;
+    let script = Arc::new(script);
+    let parts: Vec<u32> = clients.iter().map(|client| client.workers).collect();
+    let running: Vec<Arc<Running>> = clients.iter().map(|_| Arc::default()).collect();
+    let launched = launch::open(&parts, &running, Some(limit.unwrap_or(PATIENCE)))?;
+    let mut ids = launched.ids.iter().copied();
+    for (number, (client, running)) in clients.iter().zip(running).enumerate() {
+        let talk = Talk {
+            ids: ids.by_ref().take(client.workers as usize).collect(),
+            ticket: ticket(launched.number, number, client, driver, given),
+            client: client.clone(),
+            script: Arc::clone(&script),
+            running,
+            complaints: Mutex::default(),
+        };
+        let talk = Arc::new(talk);
+        let name = format!("parcell-{}", client.host);
+        let live = Arc::clone(&talk);
+        let started = Builder::new().name(name).stack_size(STACK).spawn(move || live.live());
+        if let Err(error) = started {
+            talk.over(&format!("no thread to start it: {error}; see `ulimit -u`"));
+        }
+    }
+    Ok(launched)
+}
+
+fn ticket(
+    launch: u64,
+    number: usize,
+    client: &Client,
+    driver: &Address,
+    given: &WorkerOptions,
+) -> Ticket {
+    let mut driver = driver.clone();
+    if let Some(remote) = &client.driver {
+        driver.remote.clone_from(remote);
+    }
+    Ticket {
+        launch,
+        client: u32::try_from(number).expect("few clients"),
+        key: *node().key.as_bytes(),
+        driver,
+        manners: address::manners().unwrap_or_default(),
+        workers: client.workers,
+        threads: given.threads,
+        pin: given.pin,
+        environment: given.environment.clone(),
+        directory: None,
+    }
+}
+
+impl Script {
+    fn new(program: &Path, given: &WorkerOptions) -> Result<Script, String> {
+        let files = files::needed(program)?;
+        let digest = files::digest(&files)?;
+        let paths: Vec<String> = files.iter().map(|f| f.path.display().to_string()).collect();
+        let needs: Vec<String> = files.iter().map(|f| format!("{} {}", f.name, f.bytes)).collect();
+        let variables = [
+            ("program", program.display().to_string()),
+            ("name", files[0].name.clone()),
+            ("files", paths.join(" ")),
+            ("sums", sums(&paths)?),
+            ("digest", digest),
+            ("needs", needs.join(" ")),
+            ("features", processor::features().join(" ")),
+            ("dir", given.directory.clone().unwrap_or_default()),
+        ];
+        let line = |(name, value): &(&str, String)| format!("{name}={}\n", quoted(value));
+        let text = variables.iter().map(line).collect::<String>() + BOOTSTRAP;
+        Ok(Script { text, files })
+    }
+}
+
+/// A word that a shell takes as it is.
+pub(super) fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The checksums of files, as the script on the other host makes them: the same file need not lie
+/// at the same path.
+fn sums(paths: &[String]) -> Result<String, String> {
+    let output = Command::new("cksum").args(paths).output();
+    let output = output.map_err(|e| format!("cksum does not start: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let two = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ") + ",";
+    Ok(text.lines().map(two).collect())
+}
+
+/// One client and what is said between it and the driver.
+struct Talk {
+    client: Client,
+    ids: Vec<u32>,
+    ticket: Ticket,
+    script: Arc<Script>,
+    running: Arc<Running>,
+    /// The last lines that it wrote to standard error.
+    complaints: Mutex<VecDeque<String>>,
+}
+
+impl Talk {
+    /// Starts the client and stays with it to its end.
+    fn live(self: &Arc<Self>) {
+        let mut child = match self.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                let program = &self.client.command[0];
+                return self.over(&format!("{program} does not start: {error}"));
+            }
+        };
+        *lock(&self.running.pid) = Some(child.id());
+        *lock(&self.running.input) = child.stdin.take();
+        let output = child.stdout.take().expect("piped");
+        let errors = child.stderr.take().expect("piped");
+        let talk = Arc::clone(self);
+        let listen = Builder::new().stack_size(STACK).spawn(move || {
+            BufReader::new(errors).lines().map_while(Result::ok).for_each(|l| talk.complained(l));
+        });
+        let mut told = self.greet().err().map(|e| format!("nothing can be said to it: {e}"));
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            match line.strip_prefix(crew::MARK) {
+                Some(news) => told = self.hear(news).or(told),
+                None => self.complained(line),
+            }
+        }
+        let status = child.wait();
+        *lock(&self.running.pid) = None;
+        *lock(&self.running.input) = None;
+        if let Ok(listen) = listen {
+            listen.join().unwrap_or(());
+        }
+        let ended = status.map_or_else(|e| e.to_string(), crew::how_it_ended);
+        self.over(&told.unwrap_or_else(|| self.failure(&ended)));
+    }
+
+    fn spawn(&self) -> std::io::Result<Child> {
+        let mut command = Command::new(&self.client.command[0]);
+        command.args(&self.client.command[1..]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    }
+
+    /// What a client is told first.
+    fn greet(&self) -> std::io::Result<()> {
+        match self.client.feed {
+            Feed::Script => {
+                let script = &self.script.text;
+                self.running.say(format!("{}\n{script}", script.len()).as_bytes())
+            }
+            Feed::Ticket => self.running.say(self.ticket.line().as_bytes()),
+        }
+    }
+
+    /// A client tells something. What cannot be mended is returned.
+    fn hear(&self, news: &str) -> Option<String> {
+        let (word, rest) = news.split_once(' ').unwrap_or((news, ""));
+        match word {
+            "lacks" => {
+                let lacking: Vec<String> = rest.split_whitespace().map(str::to_owned).collect();
+                Some(processor::refusal(&self.client.host, &lacking))
+            }
+            "fails" => Some(rest.to_owned()),
+            "wants" => self.send_files().err(),
+            "ready" => {
+                let said = self.running.say(self.ticket.line().as_bytes());
+                said.err().map(|e| format!("the ticket could not be given to it: {e}"))
+            }
+            "ended" => {
+                let (rank, how) = rest.split_once(' ')?;
+                let id = self.ids.get(rank.parse::<usize>().ok()?)?;
+                let how = match self.last_complaint() {
+                    Some(said) if !node().peers.is_known_well(*id) => format!("{how}: {said}"),
+                    _ => how.to_owned(),
+                };
+                launch::ended(*id, &how);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn send_files(&self) -> Result<(), String> {
+        for Needed { path, .. } in &self.script.files {
+            let bytes = std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+            let failed =
+                |e| format!("the program could not be copied to {}: {e}", self.client.host);
+            self.running.say(&bytes).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    fn complained(&self, line: String) {
+        if line.trim().is_empty() {
+            return;
+        }
+        // Once its workers are there, nobody else would tell.
+        if self.ids.iter().any(|id| node().peers.is_connected(*id)) {
+            eprintln!("{}: {line}", self.client.host);
+        }
+        let mut complaints = lock(&self.complaints);
+        complaints.push_back(line);
+        if complaints.len() > TOLD {
+            complaints.pop_front();
+        }
+    }
+
+    fn last_complaint(&self) -> Option<String> {
+        lock(&self.complaints).back().cloned()
+    }
+
+    /// Why its workers are not there.
+    fn failure(&self, ended: &str) -> String {
+        let complaints = lock(&self.complaints);
+        let said: Vec<&str> = complaints.iter().map(String::as_str).collect();
+        let (host, program) = (&self.client.host, &self.client.command[0]);
+        match said.is_empty() {
+            true => format!("{program} to {host}: {ended}"),
+            false => format!("{program} to {host}: {}", said.join("; ")),
+        }
+    }
+
+    /// The client has ended; those of its workers that are still there end with it.
+    fn over(&self, why: &str) {
+        self.ids.iter().for_each(|id| launch::ended(*id, why));
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,237 @@
+//! Workers on hosts that ssh reaches. One ssh for each host starts all workers there; when it ends,
+//! so do they.
+
+use super::{Client, Feed, Manager, Plan, Wanted};
+
+pub(super) struct Ssh;
+
+const OPTIONS: [(&str, &str); 7] = [
+    ("hosts", "where: `[user@]host[:port]`, separated by commas, each with `*N` for N workers"),
+    ("user", "the name to log in with, where a host names none"),
+    ("port", "the port of ssh, where a host names none"),
+    ("identity", "the file of the private key"),
+    ("ssh", "the program (`ssh`)"),
+    ("ssh-option", "passed to ssh as `-o`; may be repeated"),
+    ("tunnel", "workers reach the driver through ssh, where they cannot reach it otherwise"),
+];
+
+impl Manager for Ssh {
+    fn name(&self) -> &'static str {
+        "ssh"
+    }
+
+    fn options(&self) -> Option<&'static [(&'static str, &'static str)]> {
+        Some(&OPTIONS)
+    }
+
+    fn plan(&self, wanted: &Wanted<'_>) -> Result<Plan, String> {
+        let given = wanted.options.get("hosts").unwrap_or_default();
+        let mut hosts = given.split(',').map(str::trim).filter(|host| !host.is_empty());
+        let mut hosts = hosts.by_ref().map(Host::parse).collect::<Result<Vec<_>, _>>()?;
+        if hosts.is_empty() {
+            return Err("--hosts names the hosts, as in `--hosts anna@n1,n2*4`".to_owned());
+        }
+        share(&mut hosts, wanted.workers)?;
+        merge(&mut hosts);
+        let clients = hosts.iter().filter(|host| host.workers > Some(0));
+        let clients = clients.map(|host| client(host, wanted)).collect::<Result<_, _>>()?;
+        Ok(Plan::Clients(clients))
+    }
+}
+
+/// `[user@]host[:port][*workers]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Host {
+    user: Option<String>,
+    name: String,
+    port: Option<u16>,
+    workers: Option<u32>,
+}
+
+impl Host {
+    fn parse(text: &str) -> Result<Host, String> {
+        let wrong = |what: &str| format!("`{text}` is no host: {what}");
+        let (place, workers) = match text.split_once('*') {
+            Some((place, count)) => {
+                let count = count.parse().ok().filter(|n| *n > 0);
+                (
+                    place,
+                    Some(count.ok_or_else(|| wrong("after `*` a number of workers is wanted"))?),
+                )
+            }
+            None => (text, None),
+        };
+        let (user, place) = match place.rsplit_once('@') {
+            Some((user, place)) => (Some(user.to_owned()), place),
+            None => (None, place),
+        };
+        let (name, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((name, rest)) => (name, rest.strip_prefix(':')),
+            // More than one colon is an address of IPv6.
+            None if place.matches(':').count() > 1 => (place, None),
+            None => place.split_once(':').map_or((place, None), |(name, port)| (name, Some(port))),
+        };
+        let port = port.map(|p| p.parse().map_err(|_| wrong("after `:` a port is wanted")));
+        let plain =
+            |s: &str| !s.is_empty() && !s.starts_with('-') && !s.contains(char::is_whitespace);
+        if !plain(name) || !user.as_deref().is_none_or(plain) {
+            return Err(wrong("it has no name that ssh takes"));
+        }
+        Ok(Host { user, name: name.to_owned(), port: port.transpose()?, workers })
+    }
+}
+
+/// Gives each host its number of workers.
+fn share(hosts: &mut [Host], workers: Option<usize>) -> Result<(), String> {
+    let Some(workers) = workers else {
+        hosts.iter_mut().for_each(|host| _ = host.workers.get_or_insert(1));
+        return Ok(());
+    };
+    let workers = u32::try_from(workers).unwrap_or(u32::MAX);
+    let named: u32 = hosts.iter().filter_map(|host| host.workers).sum();
+    let open = hosts.iter().filter(|host| host.workers.is_none()).count();
+    let open = u32::try_from(open).unwrap_or(u32::MAX);
+    if named > workers || (open == 0 && named != workers) {
+        return Err(format!(
+            "{workers} workers are wanted, and the hosts' numbers add up to {named}"
+        ));
+    }
+    let rest = workers - named;
+    let mut k = 0;
+    for host in hosts.iter_mut().filter(|host| host.workers.is_none()) {
+        host.workers = Some(rest / open + u32::from(k < rest % open));
+        k += 1;
+    }
+    Ok(())
+}
+
+/// A host that is named twice gets one ssh.
+fn merge(hosts: &mut Vec<Host>) {
+    let mut merged: Vec<Host> = Vec::new();
+    for host in hosts.drain(..) {
+        let same = |other: &&mut Host| {
+            (&other.user, &other.name, other.port) == (&host.user, &host.name, host.port)
+        };
+        match merged.iter_mut().find(same) {
+            Some(other) => {
+                other.workers = Some(other.workers.unwrap_or(0) + host.workers.unwrap_or(0))
+            }
+            None => merged.push(host),
+        }
+    }
+    *hosts = merged;
+}
+
+fn client(host: &Host, wanted: &Wanted<'_>) -> Result<Client, String> {
+    let options = wanted.options;
+    let mut command = vec![options.get("ssh").unwrap_or("ssh").to_owned()];
+    let mut push = |words: &[&str]| command.extend(words.iter().map(|word| (*word).to_owned()));
+    // No terminal, no agent, no windows; a question would never be answered.
+    push(&["-T", "-a", "-x", "-C", "-o", "BatchMode=yes", "-o", "ServerAliveInterval=15"]);
+    if let Some(identity) = options.get("identity") {
+        push(&["-i", identity]);
+    }
+    let port = match host.port {
+        Some(port) => Some(port),
+        None => options.number("port", "a port")?,
+    };
+    if let Some(port) = port {
+        push(&["-p", &port.to_string()]);
+    }
+    for option in options.all("ssh-option") {
+        push(&["-o", option]);
+    }
+    let driver = match options.get("tunnel") {
+        None => None,
+        Some("") => {
+            let port = wanted.port;
+            push(&["-o", "ExitOnForwardFailure=yes", "-R", &format!("{port}:localhost:{port}")]);
+            Some(vec![([127, 0, 0, 1], port).into()])
+        }
+        Some(value) => return Err(format!("--tunnel takes no value, here is `{value}`")),
+    };
+    if let Some(user) = host.user.as_deref().or(options.get("user")) {
+        push(&["-l", user]);
+    }
+    push(&["--", &host.name, SHELL]);
+    let workers = host.workers.unwrap_or(1);
+    Ok(Client { host: host.name.clone(), workers, command, feed: Feed::Script, driver })
+}
+
+/// Has any login shell run a script of which the first line of standard input tells the length.
+const SHELL: &str = r#"exec /bin/sh -c 'read -r n; eval "$(head -c "$n")"'"#;
+
+#[cfg(test)]
+mod tests {
+    use super::super::Options;
+    use super::*;
+
+    fn plan(
+        workers: Option<usize>,
+        options: &[(&str, &str)],
+    ) -> Result<Vec<(String, u32)>, String> {
+        let options: Vec<_> =
+            options.iter().map(|(n, v)| ((*n).to_owned(), Some((*v).to_owned()))).collect();
+        let options = Options(&options);
+        let (program, threads, port) = ("/p", None, 4000);
+        let Plan::Clients(clients) =
+            Ssh.plan(&Wanted { workers, options: &options, program, threads, port })?
+        else {
+            panic!("ssh has clients");
+        };
+        let line = |client: &Client| {
+            let words = client.command.join(" ");
+            (words.replace(SHELL, "SHELL"), client.workers)
+        };
+        Ok(clients.iter().map(line).collect())
+    }
+
+    const SSH: &str = "ssh -T -a -x -C -o BatchMode=yes -o ServerAliveInterval=15";
+
+    #[test]
+    fn one_ssh_for_each_host() {
+        let lines = plan(Some(5), &[("hosts", "a,anna@b:2222")]).unwrap();
+        assert_eq!(lines[0], (format!("{SSH} -- a SHELL"), 3));
+        assert_eq!(lines[1], (format!("{SSH} -p 2222 -l anna -- b SHELL"), 2));
+        let lines = plan(None, &[("hosts", "a*2,b,a*3")]).unwrap();
+        assert_eq!(lines, [(format!("{SSH} -- a SHELL"), 5), (format!("{SSH} -- b SHELL"), 1)]);
+        assert_eq!(plan(Some(1), &[("hosts", "a,b")]).unwrap().len(), 1, "none is left for b");
+        assert_eq!(plan(Some(6), &[("hosts", "a*4,b")]).unwrap()[1].1, 2);
+    }
+
+    #[test]
+    fn options_become_flags() {
+        let options = [
+            ("hosts", "[fe80::1]:22,::1"),
+            ("user", "eva"),
+            ("port", "2200"),
+            ("identity", "/key"),
+            ("ssh-option", "UserKnownHostsFile=/k"),
+            ("ssh-option", "ProxyJump=login"),
+        ];
+        let lines = plan(None, &options).unwrap();
+        let flags = "-o UserKnownHostsFile=/k -o ProxyJump=login";
+        assert_eq!(lines[0].0, format!("{SSH} -i /key -p 22 {flags} -l eva -- fe80::1 SHELL"));
+        assert_eq!(lines[1].0, format!("{SSH} -i /key -p 2200 {flags} -l eva -- ::1 SHELL"));
+        let tunnel = plan(None, &[("hosts", "a"), ("tunnel", "")]).unwrap();
+        let forward = "-o ExitOnForwardFailure=yes -R 4000:localhost:4000";
+        assert_eq!(tunnel[0].0, format!("{SSH} {forward} -- a SHELL"));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let refused = |workers, hosts: &str, words: &str| {
+            let why = plan(workers, &[("hosts", hosts)]).unwrap_err();
+            assert!(why.contains(words), "{why}");
+        };
+        refused(None, "", "--hosts names the hosts");
+        refused(None, "a:x", "`a:x` is no host: after `:` a port");
+        refused(None, "a:70000", "after `:` a port");
+        refused(None, "a*none", "after `*` a number of workers");
+        refused(None, "a*0", "after `*` a number of workers");
+        refused(None, "@a", "no name that ssh takes");
+        refused(None, "-oProxyCommand=x", "no name that ssh takes");
+        refused(Some(3), "a*2,b*2", "3 workers are wanted, and the hosts' numbers add up to 4");
+        refused(Some(5), "a*2,b*2", "5 workers are wanted, and the hosts' numbers add up to 4");
+    }
+}
