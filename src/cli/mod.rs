@@ -23,6 +23,7 @@ mod surroundings;
 mod tape;
 mod terminal;
 mod uninstall;
+mod worker;
 
 pub use error::Error;
 
@@ -50,6 +51,8 @@ enum Command {
     Doctor(doctor::Options),
     /// Remove left-over session folders and old cell libraries.
     Clean(clean::Options),
+    /// Join a session as a worker; its `%workers --manager elastic` says how.
+    Worker(worker::Options),
     /// Print the table of magics as markdown.
     Magics,
     /// Build the cell library now rather than in the first session.
@@ -77,6 +80,7 @@ impl Command {
             Command::Run(options) => run::run(&options),
             Command::Doctor(options) => doctor::run(&options),
             Command::Clean(options) => clean::run(&options),
+            Command::Worker(options) => worker::run(&options),
             Command::Magics => magics::run(),
             Command::Analyst => {
                 crate::engine::analyst_server::serve();

@@ -18,9 +18,8 @@ const MOST_THREADS: usize = 4096;
 /// Seconds between two updates of a watched table, if no others are chosen.
 const WATCH: f64 = 1.0;
 /// What can start workers.
-const MANAGERS: [&str; 2] = ["local", "ssh"];
-/// Managers that the design names and that are not there yet.
-const PLANNED: [&str; 7] = ["slurm", "mpi", "pbs", "lsf", "sge", "htcondor", "elastic"];
+const MANAGERS: [&str; 9] =
+    ["local", "ssh", "slurm", "mpi", "pbs", "lsf", "sge", "htcondor", "elastic"];
 /// Options that are the same for all managers.
 const OPTIONS: [&str; 6] = ["--threads", "--pin", "--env", "--dir", "--manager", "--watch"];
 
@@ -31,7 +30,8 @@ static WORKERS: Facts = Facts {
     aliases: &[],
     kind: Kind::Line,
     usage: "workers [N] [--threads T] [--pin [compact|spread|off]] [--env NAME=VALUE]… \
-            [--dir PATH] [--manager local|ssh] [MANAGER OPTIONS]… [--watch [SECONDS]]",
+            [--dir PATH] [--manager local|ssh|slurm|mpi|pbs|lsf|sge|htcondor|elastic] \
+            [MANAGER OPTIONS]… [--watch [SECONDS]]",
     summary: "start N worker processes; without N show a table of those that there are",
     help: "Workers have the ids 2, 3, …, of which none is used twice; process 1 is the driver. They \
            can run whatever cells define, and end with the session. In a cell, `addprocs(N)` does \
@@ -43,7 +43,12 @@ static WORKERS: Facts = Facts {
            `--hosts [user@]host[:port][*workers],…`, where nothing but a shell is needed: what \
            workers run is copied there once. `--user`, `--port`, `--identity FILE` and \
            `--ssh-option NAME=VALUE` are for ssh itself, `--tunnel` is for hosts that cannot reach \
-           this one. Any manager takes `--interface ADDRESS` (where to listen), `--encryption off`, \
+           this one. `slurm` starts them with srun inside an allocation, else in a job of their \
+           own, which is cancelled with them; options of srun and sbatch are passed on, as in \
+           `--partition debug -t 10`. `mpi` starts them with mpiexec (`--native \"OPTIONS\"`), \
+           `pbs`, `lsf`, `sge` and `htcondor` as arrays of jobs, with the options of qsub, bsub or \
+           condor_submit. `elastic` says how workers may join by themselves at any time.\n\n\
+           Any manager takes `--interface ADDRESS` (where to listen), `--encryption off`, \
            `--heartbeat SECONDS` (a host silent for so long is gone; 10) and `--wait SECONDS`.\n\n\
            Without a number a table shows each worker's state, memory and running calls; `--watch` \
            keeps it up to date, every second or as often as is said, until the cell is interrupted.",
@@ -86,8 +91,9 @@ fn command(desk: &dyn Desk, args: &str) -> Result<Command, Failure> {
     let Wanted { count, options, given, watch } = Wanted::read(args)?;
     let local = options.manager == "local";
     if let Some((option, _)) = options.manager_options.first().filter(|_| local) {
+        let dashes = if option.starts_with('-') { "" } else { "--" };
         return Err(wrong(format!(
-            "`--{option}` is no option; there are {}, and those of a manager after `--manager`",
+            "`{dashes}{option}` is no option; there are {}, and those of a manager after `--manager`",
             OPTIONS.join(", ")
         )));
     }
@@ -95,7 +101,7 @@ fn command(desk: &dyn Desk, args: &str) -> Result<Command, Failure> {
         (Some(_), Some(_), _) => {
             Err(wrong("`--watch` shows the workers that there are; start others on a line before"))
         }
-        (None, None, Some(_)) if !local => Ok(Command::AddWorkers { count, options }),
+        (None, None, _) if !local => Ok(Command::AddWorkers { count, options }),
         (None, _, Some(option)) => Err(wrong(format!(
             "`{option}` is about new workers: say how many, as in `%workers 2 {option} …`"
         ))),
@@ -137,7 +143,7 @@ impl Wanted {
         "local".clone_into(&mut wanted.options.manager);
         let mut words = Words(words(&WORKERS, args)?.into_iter().peekable());
         while let Some(word) = words.0.next() {
-            if word.starts_with("--") {
+            if is_option(&word) {
                 wanted.option(&word, &mut words)?;
             } else if wanted.count.is_some() {
                 return Err(wrong(format!("there is an argument too many: `{word}`")));
@@ -178,8 +184,9 @@ impl Wanted {
                 return Ok(());
             }
             _ => {
-                let value = own.or_else(|| words.0.next_if(|next| !next.starts_with("--")));
-                let name = name.trim_start_matches('-').to_owned();
+                let value = own.or_else(|| words.0.next_if(|next| !is_option(next)));
+                // Schedulers have options with one dash, too, which keep it.
+                let name = name.strip_prefix("--").unwrap_or(name).to_owned();
                 options.manager_options.push((name, value));
             }
         }
@@ -188,13 +195,18 @@ impl Wanted {
     }
 }
 
+fn is_option(word: &str) -> bool {
+    word.starts_with("--")
+        || matches!(word.as_bytes(), [b'-', next, ..] if next.is_ascii_alphabetic())
+}
+
 /// Words that are still to be read.
 struct Words(Peekable<IntoIter<String>>);
 
 impl Words {
     /// The value of an option that must have one.
     fn value(&mut self, name: &str, own: Option<String>, what: &str) -> Result<String, Failure> {
-        let value = own.or_else(|| self.0.next_if(|next| !next.starts_with("--")));
+        let value = own.or_else(|| self.0.next_if(|next| !is_option(next)));
         value.ok_or_else(|| wrong(format!("{name} wants {what}, and nothing follows")))
     }
 
@@ -218,10 +230,6 @@ fn number(word: &str, what: &str, most: usize) -> Result<usize, Failure> {
 fn manager(name: String) -> Result<String, Failure> {
     match name.as_str() {
         known if MANAGERS.contains(&known) => Ok(name),
-        planned if PLANNED.contains(&planned) => Err(wrong(format!(
-            "the manager `{planned}` is not there yet; there are {}",
-            MANAGERS.join(", ")
-        ))),
         _ => Err(wrong(format!("`{name}` is no manager; there are {}", MANAGERS.join(", ")))),
     }
 }
@@ -314,6 +322,9 @@ mod tests {
         assert!(asked("%workers 1 --pin spread").contains("pin: Spread"));
         let call = asked("%workers --manager ssh --hosts a,b*2 --tunnel --dir nowhere");
         assert!(call.starts_with("AddWorkers { count: None") && call.contains("nowhere"), "{call}");
+        let slurm = asked("%workers 8 --manager slurm -p debug --time=1:00 --exclusive");
+        let options = r#"[("-p", Some("debug")), ("time", Some("1:00")), ("exclusive", None)]"#;
+        assert!(slurm.contains("count: Some(8)") && slurm.contains(options), "{slurm}");
         let options = r#"manager_options: [("hosts", Some("a,b*2")), ("tunnel", None)]"#;
         assert!(call.contains(options), "{call}");
     }
@@ -340,11 +351,11 @@ mod tests {
         refused("%workers 2 --env A", "NAME=VALUE, here is `A`");
         refused("%workers 2 --env =A", "NAME=VALUE, here is `=A`");
         refused("%workers 2 --dir nowhere-at-all", "no folder /work/nowhere-at-all");
-        refused("%workers 2 --manager slurm", "`slurm` is not there yet; there are local");
-        refused("%workers 2 --manager cloud", "`cloud` is no manager; there are local, ssh");
+        refused("%workers 2 --manager cloud", "`cloud` is no manager; there are local, ssh, slurm");
         refused("%workers 2 --watch", "start others on a line before");
         refused("%workers --threads 2", "say how many");
         refused("%workers --watch 0", "from 0.1 to 86400, here is `0`");
+        refused("%workers 2 -t 2", "`-t` is no option; there are --threads");
         refused("%workers 2 --thread 2", "`--thread` is no option; there are --threads");
     }
 

@@ -201,7 +201,9 @@ fn let_in(socket: OwnedFd, elsewhere: bool) -> io::Result<()> {
     let channel = channel.map_err(io::Error::other)?;
     limit(&channel, Some(PATIENCE))?;
     let mut opening: Opening = hear(&channel)?;
+    let mut uninvited = false;
     if let Opening::Join(wish) = opening {
+        uninvited = wish.launch == super::launch::ELASTIC;
         let answer = join::admit(wish);
         say(&channel, &answer)?;
         if answer.is_err() {
@@ -214,8 +216,9 @@ fn let_in(socket: OwnedFd, elsewhere: bool) -> io::Result<()> {
     };
     say(&channel, &node.hello())?;
     limit(&channel, None)?;
+    let id = hello.id;
     node.peers.welcome(channel, hello).map_err(io::Error::other)?;
-    super::launch::arrived();
+    super::launch::arrived(id, uninvited);
     Ok(())
 }
 

@@ -10,6 +10,8 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::join::{RANK, Ticket};
 use super::launch::AS_WORKER;
 
@@ -68,10 +70,18 @@ fn obey(children: &Mutex<Vec<u32>>) {
 
 /// Ends a process at once.
 pub(crate) fn kill(pid: u32) {
-    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
-    if let Some(pid) = pid {
+    signal(pid, Signal::KILL);
+}
+
+/// Asks a process to end, and what it has started with it.
+pub(crate) fn terminate(pid: u32) {
+    signal(pid, Signal::TERM);
+}
+
+fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // One that has ended meanwhile is as dead as wanted.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        let _ = kill_process(pid, signal);
     }
 }
 

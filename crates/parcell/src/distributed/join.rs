@@ -7,7 +7,9 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -15,6 +17,9 @@ use parcell_link::Pin;
 use serde::{Deserialize, Serialize};
 
 use super::address::{self, Address, Manners};
+use super::crew::AS_MEMBER;
+use super::launch::AS_WORKER;
+use super::managers::files;
 use super::message::{Admission, Opening, Wish};
 use super::transport::{Channel, Key};
 use super::{processor, usage};
@@ -41,6 +46,8 @@ pub(crate) struct Ticket {
     pub(crate) pin: Pin,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) directory: Option<String>,
+    /// The driver's program, for a worker that was started by hand, and the name of its build.
+    pub(crate) build: Option<(String, String)>,
 }
 
 impl Ticket {
@@ -79,6 +86,18 @@ impl Ticket {
         Ticket::parse(&fs::read_to_string(file).map_err(failed)?)
     }
 
+    /// Goes on as the driver's program, if that is here and another one than this.
+    pub(crate) fn become_program(&self) -> Result<(), String> {
+        let Some((program, _)) = &self.build else { return Ok(()) };
+        let own = std::env::current_exe().unwrap_or_default();
+        let by_hand = std::env::var_os(TICKET_FILE).is_some();
+        if !by_hand || own == Path::new(program) || !Path::new(program).exists() {
+            return Ok(());
+        }
+        let error = Command::new(program).env(AS_WORKER, AS_MEMBER).exec();
+        Err(format!("{program} does not start: {error}"))
+    }
+
     /// Puts this process where the ticket wants it. Only while no other thread runs.
     pub(crate) fn settle(&self) -> Result<(), String> {
         if let Some(directory) = &self.directory {
@@ -103,11 +122,18 @@ impl Ticket {
             rank,
             host: usage::host(),
             features: processor::features(),
+            build: self.build.as_ref().map(|_| build()).transpose()?,
         };
         address::say(&channel, &Opening::Join(wish)).map_err(failed)?;
         let answer: Result<Admission, String> = address::hear(&channel).map_err(failed)?;
         Ok((channel, answer?))
     }
+}
+
+/// The name of this process's build: workers must be of the driver's.
+pub(crate) fn build() -> Result<String, String> {
+    let program = std::env::current_exe().map_err(|e| e.to_string())?;
+    files::digest(&files::needed(&program)?)
 }
 
 /// A worker wants to join this session: who it is to be, or why it may not.
@@ -122,12 +148,12 @@ pub(crate) fn admit(wish: Wish) -> Result<Admission, String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
-    fn ticket() -> Ticket {
+    pub(crate) fn ticket() -> Ticket {
         Ticket {
             launch: 7,
             client: 2,
@@ -139,6 +165,7 @@ mod tests {
             pin: Pin::Off,
             environment: vec![("A".into(), "b c\n".into())],
             directory: None,
+            build: None,
         }
     }
 

@@ -93,9 +93,20 @@ pub(crate) const REMOVED: &str = "it was removed";
 /// As many workers are taken for a slip of the finger.
 pub(crate) const MOST: usize = 4096;
 
+/// Why workers failed, those with one reason together.
 fn reasons(failed: &[(usize, String)]) -> String {
-    let one = |(id, why): &(usize, String)| format!("worker {id}: {why}");
-    failed.iter().take(4).map(one).collect::<Vec<_>>().join("; ")
+    let mut reasons: Vec<(&str, Vec<usize>)> = Vec::new();
+    for (id, why) in failed {
+        match reasons.iter_mut().find(|(other, _)| other == why) {
+            Some((_, ids)) => ids.push(*id),
+            None => reasons.push((why, vec![*id])),
+        }
+    }
+    let one = |(why, ids): &(&str, Vec<usize>)| {
+        let noun = if ids.len() == 1 { "worker" } else { "workers" };
+        format!("{noun} {}: {why}", super::commands::ranges(ids))
+    };
+    reasons.iter().take(4).map(one).collect::<Vec<_>>().join("; ")
 }
 
 fn list(ids: &[usize]) -> String {
@@ -136,6 +147,8 @@ struct State {
     next: u32,
     alive: BTreeMap<u32, Started>,
     launches: BTreeMap<u64, Vec<Part>>,
+    /// The build of those who may come at any time, once they may.
+    elastic: Option<String>,
     failed: BTreeMap<u32, String>,
     /// Grows whenever something happened.
     events: u64,
@@ -167,6 +180,9 @@ pub(crate) fn add(
     std::mem::forget(unwinding);
     let ids = launched.ids;
     STATE.change(|state| state.launches.remove(&launched.number));
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
     introduce(node, &ids);
     report(node);
     let (started, failed) = outcome(&ids);
@@ -228,9 +244,29 @@ impl State {
     }
 }
 
+/// The launch of those who come at any time.
+pub(crate) const ELASTIC: u64 = 0;
+
+/// Lets workers come at any time.
+pub(crate) fn open_door(build: String) -> Launched {
+    STATE.change(|state| state.elastic = Some(build));
+    Launched { number: ELASTIC, ids: Vec::new(), limit: Some(0.0) }
+}
+
 /// Tells a worker that something else has started who it is.
 pub(crate) fn admit(wish: &Wish) -> Result<Admission, String> {
     STATE.change(|state| {
+        if let Some(build) = state.elastic.clone().filter(|_| wish.launch == ELASTIC) {
+            if wish.build.as_ref() != Some(&build) {
+                return Err(format!(
+                    "the parcell of {} is another build than the driver's; copy that folder there",
+                    wish.host
+                ));
+            }
+            let id = state.take_ids(1)[0];
+            state.alive.insert(id, Started::default());
+            return Ok(Admission { id });
+        }
         let State { launches, alive, .. } = state;
         let part = launches.get_mut(&wish.launch).and_then(|l| l.get_mut(wish.client as usize));
         let part = part.ok_or("its launch is over: it came too late")?;
@@ -340,6 +376,11 @@ pub(crate) fn ended(id: u32, how: &str) {
     let removed = STATE.look(|state| state.alive.get(&id).map(|started| started.removed));
     // It may be told twice: by what started it, and by its connection.
     let Some(removed) = removed else { return };
+    let client = STATE.look(|state| state.alive.get(&id).and_then(|s| s.client.clone()));
+    if let Some((running, _)) = client.filter(|(running, _)| is_last(id, running)) {
+        // Most end by themselves then.
+        keeper::at(Instant::now() + GRACE, Box::new(move || running.end()));
+    }
     let node = node();
     let why = if removed { REMOVED } else { how };
     // Before those who wait for its end are told: then it takes nothing out of a channel any more.
@@ -368,9 +409,15 @@ pub(crate) fn connection_closed(id: u32, why: String) {
     keeper::at(Instant::now() + Duration::from_millis(200), Box::new(bury));
 }
 
-/// A worker has said who it is.
-pub(crate) fn arrived() {
+/// A worker has said who it is. One that nobody waits for is introduced here.
+pub(crate) fn arrived(id: u32, uninvited: bool) {
     STATE.change(|state| state.events += 1);
+    if uninvited {
+        introduce(node(), &[id]);
+        report(node());
+        let host = node().peers.with(id, |peer| peer.hello.as_ref().map(|h| h.host.clone()));
+        println!("worker {id} on {} has joined", host.flatten().unwrap_or_default());
+    }
 }
 
 /// Blocks until each of these has come up or ended, or until the time is over.
@@ -386,7 +433,8 @@ fn wait_for(ids: &[u32], limit: Option<f64>) {
     let seconds = limit.unwrap_or_default();
     for id in ids.iter().filter(|id| !node.peers.is_connected(**id)) {
         kill(*id);
-        let why = format!("no word from it within {seconds} s ({TIMEOUT} sets the limit)");
+        let why =
+            format!("no word from it within {seconds} s ({TIMEOUT} or `--wait` sets the limit)");
         STATE.change(|state| {
             state.alive.remove(id);
             _ = state.failed.entry(*id).or_insert(why);
@@ -472,7 +520,24 @@ pub(crate) fn kill(id: u32) {
     });
     match process {
         Some((Some(pid), _)) => crew::kill(pid),
-        Some((None, Some((running, rank)))) => running.kill(rank),
+        Some((None, Some((running, rank)))) => {
+            if !running.kill(rank) && is_last(id, &running) {
+                running.end();
+            }
+        }
         Some((None, None)) | None => {}
     }
+}
+
+/// Whether none but this one of the workers that something has started is left.
+fn is_last(id: u32, running: &Arc<managers::Running>) -> bool {
+    let of_it = |started: &Started| {
+        started.client.as_ref().is_some_and(|(other, _)| Arc::ptr_eq(other, running))
+    };
+    STATE.look(|state| !state.alive.iter().any(|(other, s)| *other != id && of_it(s)))
+}
+
+/// Whether a worker may still come up.
+pub(crate) fn is_awaited(id: u32) -> bool {
+    !node().peers.is_connected(id) && STATE.look(|state| state.alive.contains_key(&id))
 }

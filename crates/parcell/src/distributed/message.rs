@@ -256,6 +256,8 @@ pub(crate) struct Wish {
     pub(crate) host: String,
     /// What its processor can do.
     pub(crate) features: Vec<String>,
+    /// The name of its build, if it was started by hand.
+    pub(crate) build: Option<String>,
 }
 
 /// It is one.

@@ -84,6 +84,7 @@ fn join() -> Result<Receiver<Work>, String> {
         die_with(crew.parse().map_err(|_| format!("{CREW}={crew} is no process"))?)?;
     }
     let ticket = Ticket::read()?;
+    ticket.become_program()?;
     ticket.settle()?;
     let (channel, Admission { id }) = ticket.join()?;
     // SAFETY: no other thread exists yet.

@@ -7,14 +7,15 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 
 use parcell_link::WorkerOptions;
 
-use super::files::{self, Needed};
+use super::files::Needed;
+use super::script::{Bootstrap, TicketFile};
 use super::{Client, Feed};
 use crate::distributed::address::{self, Address};
 use crate::distributed::join::Ticket;
@@ -28,57 +29,69 @@ const TOLD: usize = 6;
 /// How long a host may take to start workers, in seconds, unless the user says otherwise.
 const PATIENCE: f64 = 60.0;
 
-const BOOTSTRAP: &str = include_str!("bootstrap.sh");
-
-/// A client that runs.
+/// What has started workers elsewhere, while it runs.
 #[derive(Default)]
 pub(crate) struct Running {
-    input: Mutex<Option<ChildStdin>>,
-    pid: Mutex<Option<u32>>,
+    /// Where it takes orders, if it does.
+    orders: Mutex<Option<ChildStdin>>,
+    /// Ends it.
+    end: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 impl Running {
-    /// Ends one of its workers at once. Does not wait for it.
-    pub(crate) fn kill(&self, rank: u32) {
-        let told = lock(&self.input).as_mut().map(|input| writeln!(input, "kill {rank}"));
-        // Who takes no orders goes with its client.
-        if told.is_none_or(|told| told.is_err()) {
-            lock(&self.pid).take().into_iter().for_each(crew::kill);
+    /// Ends one of its workers at once, if it takes orders; whether it does. Does not wait for it.
+    pub(crate) fn kill(&self, rank: u32) -> bool {
+        let told = lock(&self.orders).as_mut().map(|orders| writeln!(orders, "kill {rank}"));
+        told.is_some_and(|told| told.is_ok())
+    }
+
+    /// Ends it, and with it all its workers. Does not wait for it.
+    pub(crate) fn end(&self) {
+        if let Some(end) = lock(&self.end).take() {
+            end();
         }
     }
 
+    pub(super) fn end_with(&self, end: Box<dyn FnOnce() + Send>) {
+        *lock(&self.end) = Some(end);
+    }
+
     fn say(&self, bytes: &[u8]) -> std::io::Result<()> {
-        match &mut *lock(&self.input) {
+        match &mut *lock(&self.orders) {
             Some(input) => input.write_all(bytes).and_then(|()| input.flush()),
             None => Err(std::io::ErrorKind::BrokenPipe.into()),
         }
     }
 }
 
-/// What is said to all clients of a launch.
-struct Script {
-    text: String,
-    files: Vec<Needed>,
-}
-
 /// Starts clients, each with a thread that lives as long as it does. Does not wait for the workers.
 pub(super) fn start(
     clients: &[Client],
+    file: TicketFile,
     driver: &Address,
     given: &WorkerOptions,
     limit: Option<f64>,
 ) -> Result<Launched, LaunchError> {
     let program = launch::program()?;
-    let script = Script::new(&program, given).map_err(LaunchError::Unable)?;
+    let script = Bootstrap::new(&program, given).map_err(LaunchError::Unable)?;
     let script = Arc::new(script);
     let parts: Vec<u32> = clients.iter().map(|client| client.workers).collect();
     let running: Vec<Arc<Running>> = clients.iter().map(|_| Arc::default()).collect();
     let launched = launch::open(&parts, &running, Some(limit.unwrap_or(PATIENCE)))?;
+    let file = Arc::new(file);
     let mut ids = launched.ids.iter().copied();
     for (number, (client, running)) in clients.iter().zip(running).enumerate() {
         let talk = Talk {
             ids: ids.by_ref().take(client.workers as usize).collect(),
-            ticket: ticket(launched.number, number, client, driver, given),
+            ticket: ticket(
+                launched.number,
+                number,
+                client.workers,
+                client.driver.as_deref(),
+                driver,
+                given,
+            ),
+            file: Arc::clone(&file),
             client: client.clone(),
             script: Arc::clone(&script),
             running,
@@ -95,66 +108,32 @@ pub(super) fn start(
     Ok(launched)
 }
 
-fn ticket(
+/// What the workers of one part of a launch must know.
+pub(super) fn ticket(
     launch: u64,
-    number: usize,
-    client: &Client,
+    part: usize,
+    workers: u32,
+    via: Option<&[SocketAddr]>,
     driver: &Address,
     given: &WorkerOptions,
 ) -> Ticket {
     let mut driver = driver.clone();
-    if let Some(remote) = &client.driver {
-        driver.remote.clone_from(remote);
+    if let Some(via) = via {
+        driver.remote = via.to_vec();
     }
     Ticket {
         launch,
-        client: u32::try_from(number).expect("few clients"),
+        client: u32::try_from(part).expect("few parts"),
         key: *node().key.as_bytes(),
         driver,
         manners: address::manners().unwrap_or_default(),
-        workers: client.workers,
+        workers,
         threads: given.threads,
         pin: given.pin,
         environment: given.environment.clone(),
         directory: None,
+        build: None,
     }
-}
-
-impl Script {
-    fn new(program: &Path, given: &WorkerOptions) -> Result<Script, String> {
-        let files = files::needed(program)?;
-        let digest = files::digest(&files)?;
-        let paths: Vec<String> = files.iter().map(|f| f.path.display().to_string()).collect();
-        let needs: Vec<String> = files.iter().map(|f| format!("{} {}", f.name, f.bytes)).collect();
-        let variables = [
-            ("program", program.display().to_string()),
-            ("name", files[0].name.clone()),
-            ("files", paths.join(" ")),
-            ("sums", sums(&paths)?),
-            ("digest", digest),
-            ("needs", needs.join(" ")),
-            ("features", processor::features().join(" ")),
-            ("dir", given.directory.clone().unwrap_or_default()),
-        ];
-        let line = |(name, value): &(&str, String)| format!("{name}={}\n", quoted(value));
-        let text = variables.iter().map(line).collect::<String>() + BOOTSTRAP;
-        Ok(Script { text, files })
-    }
-}
-
-/// A word that a shell takes as it is.
-pub(super) fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
-}
-
-/// The checksums of files, as the script on the other host makes them: the same file need not lie
-/// at the same path.
-fn sums(paths: &[String]) -> Result<String, String> {
-    let output = Command::new("cksum").args(paths).output();
-    let output = output.map_err(|e| format!("cksum does not start: {e}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let two = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ") + ",";
-    Ok(text.lines().map(two).collect())
 }
 
 /// One client and what is said between it and the driver.
@@ -162,7 +141,9 @@ struct Talk {
     client: Client,
     ids: Vec<u32>,
     ticket: Ticket,
-    script: Arc<Script>,
+    script: Arc<Bootstrap>,
+    /// For those that cannot be given the ticket otherwise; goes with the last client.
+    file: Arc<TicketFile>,
     running: Arc<Running>,
     /// The last lines that it wrote to standard error.
     complaints: Mutex<VecDeque<String>>,
@@ -171,15 +152,23 @@ struct Talk {
 impl Talk {
     /// Starts the client and stays with it to its end.
     fn live(self: &Arc<Self>) {
-        let mut child = match self.spawn() {
+        let written = match self.client.feed {
+            Feed::Nothing => self.file.write(&self.ticket),
+            Feed::Script | Feed::Ticket => Ok(()),
+        };
+        let mut child = match written.map_err(std::io::Error::other).and_then(|()| self.spawn()) {
             Ok(child) => child,
             Err(error) => {
                 let program = &self.client.command[0];
                 return self.over(&format!("{program} does not start: {error}"));
             }
         };
-        *lock(&self.running.pid) = Some(child.id());
-        *lock(&self.running.input) = child.stdin.take();
+        let pid = child.id();
+        self.running.end_with(Box::new(move || crew::terminate(pid)));
+        let input = child.stdin.take();
+        if self.client.feed != Feed::Nothing {
+            *lock(&self.running.orders) = input;
+        }
         let output = child.stdout.take().expect("piped");
         let errors = child.stderr.take().expect("piped");
         let talk = Arc::clone(self);
@@ -194,8 +183,9 @@ impl Talk {
             }
         }
         let status = child.wait();
-        *lock(&self.running.pid) = None;
-        *lock(&self.running.input) = None;
+        // The number of the process may be given again.
+        lock(&self.running.end).take();
+        lock(&self.running.orders).take();
         if let Ok(listen) = listen {
             listen.join().unwrap_or(());
         }
@@ -216,7 +206,13 @@ impl Talk {
                 let script = &self.script.text;
                 self.running.say(format!("{}\n{script}", script.len()).as_bytes())
             }
-            Feed::Ticket => self.running.say(self.ticket.line().as_bytes()),
+            Feed::Ticket => {
+                let told = self.running.say(self.ticket.line().as_bytes());
+                // Its workers take no orders, and some wait for the end of what they read.
+                lock(&self.running.orders).take();
+                told
+            }
+            Feed::Nothing => Ok(()),
         }
     }
 

@@ -8,14 +8,14 @@ use sha2::{Digest, Sha256};
 use crate::distributed::objects;
 
 /// A file that every worker needs.
-pub(super) struct Needed {
-    pub(super) path: PathBuf,
-    pub(super) name: String,
-    pub(super) bytes: u64,
+pub(crate) struct Needed {
+    pub(crate) path: PathBuf,
+    pub(crate) name: String,
+    pub(crate) bytes: u64,
 }
 
 /// The program and those of its libraries that not every host has, the program first.
-pub(super) fn needed(program: &Path) -> Result<Vec<Needed>, String> {
+pub(crate) fn needed(program: &Path) -> Result<Vec<Needed>, String> {
     let of_system = ["/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/"];
     let own = |path: &String| {
         path.starts_with('/') && !of_system.iter().any(|folder| path.starts_with(folder))
@@ -39,7 +39,7 @@ impl Needed {
 }
 
 /// Names these files by what is in them.
-pub(super) fn digest(files: &[Needed]) -> Result<String, String> {
+pub(crate) fn digest(files: &[Needed]) -> Result<String, String> {
     let mut hash = Sha256::new();
     for file in files {
         let failed = |e| format!("{} cannot be read: {e}", file.path.display());

@@ -1,17 +1,182 @@
-//! Jobs that a scheduler starts when it has room.
+//! Jobs that a scheduler starts when it has room: submitted, watched until their workers are there,
+//! and cancelled when these are not wanted any more.
+
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::Builder;
+use std::time::Duration;
 
 use parcell_link::WorkerOptions;
 
+use super::client::{Running, ticket};
+use super::script::TicketFile;
 use crate::distributed::address::Address;
-use crate::distributed::launch::{LaunchError, Launched};
+use crate::distributed::launch::{self, LaunchError, Launched};
+use crate::distributed::node::node;
 
-pub(crate) struct Job;
+/// How often a scheduler is asked how a job is.
+const OFTEN: Duration = Duration::from_secs(1);
+/// A job that its scheduler does not know any more may still be bringing its last workers.
+const UNKNOWN: u32 = 3;
+const STACK: usize = 256 << 10;
 
+/// A job to be submitted.
+pub(crate) struct Job {
+    /// The scheduler's name.
+    pub(crate) scheduler: &'static str,
+    pub(crate) workers: u32,
+    /// Takes the script on its standard input.
+    pub(crate) submit: Vec<String>,
+    pub(crate) script: String,
+    /// Finds the job's number in what `submit` prints.
+    pub(crate) number: fn(&str) -> Option<String>,
+    /// The command that ends the job of a number.
+    pub(crate) cancel: Box<dyn Fn(&str) -> Vec<String> + Send>,
+    /// The command that tells how it is, in one line; fails or prints nothing if there is none.
+    pub(crate) state: Box<dyn Fn(&str) -> Vec<String> + Send>,
+    /// That line in words.
+    pub(crate) describe: fn(&str) -> String,
+}
+
+/// Jobs that were not cancelled yet, with the commands for it.
+static OPEN: Mutex<Vec<(String, Vec<String>)>> = Mutex::new(Vec::new());
+
+/// Cancels what was submitted, without waiting: for the end of the process.
+pub(crate) fn cancel_all() {
+    let open = std::mem::take(&mut *OPEN.lock().unwrap_or_else(PoisonError::into_inner));
+    open.into_iter().for_each(|(_, command)| run_apart(&command));
+}
+
+/// Cancels a job, unless that was done.
+fn cancel(number: &str) {
+    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(place) = open.iter().position(|(own, _)| own == number) {
+        let (_, command) = open.remove(place);
+        drop(open);
+        run_apart(&command);
+    }
+}
+
+/// Runs a command that goes on when this process and its group are gone.
+fn run_apart(command: &[String]) {
+    let mut command = self::command(command);
+    // If it does not start, the job ends when its workers find no session.
+    let _ = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn();
+}
+
+fn command(words: &[String]) -> Command {
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]);
+    command
+}
+
+/// Submits a job and has a thread watch it. Does not wait for its workers.
 pub(super) fn start(
-    _job: &Job,
-    _driver: &Address,
-    _given: &WorkerOptions,
-    _limit: Option<f64>,
+    job: Job,
+    file: TicketFile,
+    log: &str,
+    driver: &Address,
+    given: &WorkerOptions,
+    limit: Option<f64>,
 ) -> Result<Launched, LaunchError> {
-    unreachable!("no manager has jobs yet")
+    let running = Arc::new(Running::default());
+    let launched = launch::open(&[job.workers], &[Arc::clone(&running)], limit)?;
+    let ticket = ticket(launched.number, 0, 1, None, driver, given);
+    let submitted = file.write(&ticket).and_then(|()| submit(&job));
+    let number = match submitted {
+        Ok(number) => number,
+        Err(why) => {
+            launched.ids.iter().for_each(|id| launch::ended(*id, &why));
+            return Ok(launched);
+        }
+    };
+    println!("{} job {number} submitted", job.scheduler);
+    let open = (number.clone(), (job.cancel)(&number));
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(open);
+    let cancelled = number.clone();
+    running.end_with(Box::new(move || cancel(&cancelled)));
+    let watch = Watch { job, number, ids: launched.ids.clone(), log: log.to_owned(), _file: file };
+    let thread = Builder::new().name("parcell-job".into()).stack_size(STACK);
+    if let Err(error) = thread.spawn(move || watch.watch()) {
+        eprintln!("the job is not watched: no thread for it: {error}");
+    }
+    Ok(launched)
+}
+
+fn submit(job: &Job) -> Result<String, String> {
+    let program = &job.submit[0];
+    let failed = |e: std::io::Error| format!("{program} does not run: {e}");
+    let mut command = command(&job.submit);
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().map_err(failed)?;
+    let mut input = child.stdin.take().expect("piped");
+    // If it does not read it all, its complaint says why.
+    let _ = input.write_all(job.script.as_bytes());
+    drop(input);
+    let Output { status, stdout, stderr } = child.wait_with_output().map_err(failed)?;
+    let (said, complaint) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    if !status.success() {
+        return Err(format!("{program} refused the job: {}{}", said.trim(), complaint.trim()));
+    }
+    let unknown = || format!("{program} named no job; it said `{}`", said.trim());
+    (job.number)(&said).ok_or_else(unknown)
+}
+
+struct Watch {
+    job: Job,
+    number: String,
+    ids: Vec<u32>,
+    log: String,
+    /// Goes when the workers are there.
+    _file: TicketFile,
+}
+
+impl Watch {
+    /// Tells how the job is until its workers are there or it is over.
+    fn watch(self) {
+        let (mut told, mut unknown) = (String::new(), 0);
+        while self.ids.iter().any(|id| launch::is_awaited(*id)) {
+            match self.state() {
+                Some(state) => {
+                    unknown = 0;
+                    if state != told {
+                        println!("{} job {}: {state}", self.job.scheduler, self.number);
+                        told = state;
+                    }
+                }
+                None => unknown += 1,
+            }
+            if unknown == UNKNOWN {
+                let why = self.why_it_ended();
+                self.ids.iter().filter(|id| !node().peers.is_connected(**id)).for_each(|id| {
+                    launch::ended(*id, &why);
+                });
+            }
+            std::thread::sleep(OFTEN);
+        }
+        // What was written there was about the start.
+        let _ = std::fs::remove_file(&self.log);
+    }
+
+    fn state(&self) -> Option<String> {
+        let output = command(&(self.job.state)(&self.number)).stdin(Stdio::null()).output().ok()?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let line = text.lines().find(|line| !line.trim().is_empty())?;
+        output.status.success().then(|| (self.job.describe)(line))
+    }
+
+    fn why_it_ended(&self) -> String {
+        let log = std::fs::read_to_string(self.log.replace("%j", &self.number)).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
+        let last = lines[lines.len().saturating_sub(4)..].join("; ");
+        let ended = format!("{} job {} ended", self.job.scheduler, self.number);
+        if last.is_empty() { ended } else { format!("{ended}: {last}") }
+    }
 }

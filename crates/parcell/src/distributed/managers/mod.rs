@@ -4,13 +4,19 @@
 //! [`client`] and [`job`] run these. Whatever starts a worker gives it a
 //! [`Ticket`](super::join::Ticket), with which it joins the session by itself.
 
+mod batch;
 mod client;
-mod files;
+mod elastic;
+pub(crate) mod files;
 mod job;
+mod mpi;
+mod script;
+mod slurm;
 mod ssh;
 
-use std::net::IpAddr;
-use std::path::PathBuf;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use parcell_link::WorkerOptions;
@@ -19,10 +25,12 @@ use super::address::{self, Address, Manners};
 use super::launch::LaunchError;
 use super::message::{Answer, Ask};
 use super::node::{Node, node};
-use super::{blob::Blob, launch};
+use super::{blob::Blob, join, launch};
 use crate::interrupt::Seconds;
 
 pub(crate) use client::Running;
+pub(crate) use job::cancel_all;
+use script::TicketFile;
 
 /// Whatever starts workers elsewhere.
 pub(crate) trait Manager: Sync {
@@ -48,17 +56,39 @@ pub(crate) struct Wanted<'a> {
     /// The program that workers run, on this host.
     pub(crate) program: &'a str,
     pub(crate) threads: Option<usize>,
+    pub(crate) directory: Option<&'a str>,
     /// The port of the driver, for tunnels.
     pub(crate) port: u16,
+    /// Where the ticket will be for those who cannot be given it otherwise.
+    pub(crate) ticket: &'a Path,
+    /// A file for what a job prints.
+    pub(crate) log: &'a str,
+    /// The allocation of Slurm in which this process runs.
+    pub(crate) allocation: Option<&'a str>,
 }
 
-/// Commands that start workers.
+impl Wanted<'_> {
+    /// The number of workers, also if it is given as one of these options.
+    fn count(&self, names: &[&str]) -> Result<u32, String> {
+        let given = names.iter().find_map(|name| self.options.get(name)?.parse().ok());
+        let workers = self.workers.or(given).ok_or("say how many workers, as in `%workers 8 …`")?;
+        u32::try_from(workers).map_err(|_| format!("{workers} workers are too many"))
+    }
+
+    /// The script of one worker.
+    fn script(&self, ticket: Option<&Path>) -> String {
+        script::join(self.program, self.directory, ticket)
+    }
+}
+
+/// What starts workers.
 pub(crate) enum Plan {
     /// Programs that live as long as the workers that they have started.
     Clients(Vec<Client>),
     /// A job that a scheduler starts when it has room.
-    #[expect(dead_code, reason = "schedulers come next")]
     Job(job::Job),
+    /// Whoever has the ticket.
+    Open,
 }
 
 /// A program that starts workers and lives as long as they do.
@@ -81,8 +111,9 @@ pub(crate) enum Feed {
     /// A script, the files that the host lacks, a ticket, and then orders.
     Script,
     /// A ticket.
-    #[expect(dead_code, reason = "schedulers come next")]
     Ticket,
+    /// Nothing: the ticket is in its file.
+    Nothing,
 }
 
 /// A manager's options.
@@ -100,6 +131,32 @@ impl Options<'_> {
         named.map(|(_, value)| value.as_deref().unwrap_or_default())
     }
 
+    /// Those that are not parcell's own, nor named `not`, as commands take them: `-k value` and
+    /// `--key=value`, and the words of `--native` as they are.
+    fn passed_on(&self, not: &[&str]) -> Vec<String> {
+        let own = |name: &str| COMMON.iter().any(|(own, _)| *own == name) || not.contains(&name);
+        let mut words = Vec::new();
+        for (name, value) in self.0.iter().filter(|(name, _)| !own(name)) {
+            match (name.as_str(), value) {
+                ("native", Some(value)) => {
+                    words.extend(value.split_whitespace().map(str::to_owned))
+                }
+                (short, value) if short.starts_with('-') => {
+                    words.push(short.to_owned());
+                    words.extend(value.clone());
+                }
+                (long, Some(value)) => words.push(format!("--{long}={value}")),
+                (long, None) => words.push(format!("--{long}")),
+            }
+        }
+        words
+    }
+
+    /// The words of `--native`.
+    fn native(&self) -> Vec<String> {
+        self.all("native").flat_map(str::split_whitespace).map(str::to_owned).collect()
+    }
+
     fn number<T: std::str::FromStr>(&self, name: &str, what: &str) -> Result<Option<T>, String> {
         let parse = |text: &str| {
             let wrong = |_| format!("--{name} wants {what}, here is `{text}`");
@@ -107,6 +164,11 @@ impl Options<'_> {
         };
         self.get(name).map(parse).transpose()
     }
+}
+
+/// The words of a line that has none with spaces.
+fn words(line: &str) -> Vec<String> {
+    line.split_whitespace().map(str::to_owned).collect()
 }
 
 /// Options that all managers take which start workers on other hosts.
@@ -120,7 +182,16 @@ const COMMON: [(&str, &str); 4] = [
     ("wait", "seconds to wait for the workers (60; without end where a scheduler has a queue)"),
 ];
 
-static MANAGERS: [&dyn Manager; 1] = [&ssh::Ssh];
+static MANAGERS: [&dyn Manager; 8] = [
+    &ssh::Ssh,
+    &slurm::Slurm,
+    &mpi::Mpi,
+    &batch::PBS,
+    &batch::LSF,
+    &batch::SGE,
+    &batch::HTCONDOR,
+    &elastic::Elastic,
+];
 
 /// The manager of this name; `None` for the one that starts workers here.
 pub(crate) fn named(name: &str) -> Result<Option<&'static dyn Manager>, LaunchError> {
@@ -144,19 +215,52 @@ pub(crate) fn start(
     check(manager, &options).map_err(LaunchError::Unable)?;
     let driver = open_session(node(), &options).map_err(LaunchError::Unable)?;
     let program = launch::program()?;
+    let file = TicketFile::new().map_err(LaunchError::Unable)?;
+    let log = file.path().with_extension("log").display().to_string();
+    let allocation = std::env::var("SLURM_JOB_ID").ok();
     let wanted = Wanted {
         workers,
         options: &options,
         program: &program.display().to_string(),
         threads: given.threads,
-        port: driver.remote.first().map_or(0, std::net::SocketAddr::port),
+        directory: given.directory.as_deref(),
+        port: driver.remote.first().map_or(0, SocketAddr::port),
+        ticket: file.path(),
+        log: &log,
+        allocation: allocation.as_deref(),
     };
     let unable = |why| LaunchError::Unable(format!("{}: {why}", manager.name()));
     let limit = options.number::<f64>("wait", "seconds").map_err(unable)?;
     match manager.plan(&wanted).map_err(unable)? {
-        Plan::Clients(clients) => client::start(&clients, &driver, given, limit),
-        Plan::Job(job) => job::start(&job, &driver, given, limit),
+        Plan::Clients(clients) => client::start(&clients, file, &driver, given, limit),
+        Plan::Job(job) => job::start(job, file, &log, &driver, given, limit),
+        Plan::Open => open_door(file, &driver, given).map_err(unable),
     }
+}
+
+/// Says how workers can come, from now on.
+fn open_door(
+    file: TicketFile,
+    driver: &Address,
+    given: &WorkerOptions,
+) -> Result<launch::Launched, String> {
+    /// The ticket is there as long as the session.
+    static TICKET: Mutex<Option<TicketFile>> = Mutex::new(None);
+    let mut ticket = client::ticket(launch::ELASTIC, 0, 1, None, driver, given);
+    let program = launch::program().map_err(|e| e.to_string())?;
+    let build = join::build()?;
+    ticket.build = Some((program.display().to_string(), build.clone()));
+    ticket.directory.clone_from(&given.directory);
+    file.write(&ticket)?;
+    let ticket = file.path().display();
+    println!(
+        "workers may join from now on; on a host that sees this file:\n\
+         \n    parcell worker --ticket {ticket}\n\
+         \non others start `parcell worker` and paste what is in that file: it is the key to this \
+         session, for nobody else's eyes"
+    );
+    *TICKET.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    Ok(launch::open_door(build))
 }
 
 fn check(manager: &dyn Manager, options: &Options<'_>) -> Result<(), String> {
@@ -209,7 +313,85 @@ fn open_session(node: &Node, options: &Options<'_>) -> Result<Address, String> {
     Ok(own)
 }
 
-/// The folder for what a session keeps for its workers elsewhere: tickets and logs of jobs.
-fn folder() -> PathBuf {
-    files::cache().join("workers")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(super) fn wanted<'a>(
+        workers: Option<usize>,
+        options: &'a Options<'a>,
+        threads: Option<usize>,
+    ) -> Wanted<'a> {
+        Wanted {
+            workers,
+            options,
+            program: "/p",
+            threads,
+            directory: None,
+            port: 4000,
+            ticket: Path::new("/ticket"),
+            log: "/log",
+            allocation: None,
+        }
+    }
+
+    fn plan(
+        manager: &dyn Manager,
+        workers: Option<usize>,
+        allocation: Option<&str>,
+        given: &[(&str, &str)],
+    ) -> Result<Plan, String> {
+        let value = |v: &str| Some(v.to_owned()).filter(|v| !v.is_empty());
+        let given: Vec<_> = given.iter().map(|(n, v)| ((*n).to_owned(), value(v))).collect();
+        let options = Options(&given);
+        check(manager, &options)?;
+        manager.plan(&Wanted { allocation, ..wanted(workers, &options, Some(2)) })
+    }
+
+    pub(super) fn clients(
+        manager: &dyn Manager,
+        workers: Option<usize>,
+        allocation: Option<&str>,
+        given: &[(&str, &str)],
+    ) -> Result<Vec<(String, Feed)>, String> {
+        let Plan::Clients(clients) = plan(manager, workers, allocation, given)? else {
+            panic!("{} has clients", manager.name());
+        };
+        Ok(clients.iter().map(|client| (client.command.join(" "), client.feed)).collect())
+    }
+
+    pub(super) fn job(
+        manager: &dyn Manager,
+        workers: Option<usize>,
+        given: &[(&str, &str)],
+    ) -> Result<job::Job, String> {
+        let Plan::Job(job) = plan(manager, workers, None, given)? else {
+            panic!("{} has a job", manager.name());
+        };
+        Ok(job)
+    }
+
+    #[test]
+    fn options_that_nobody_knows_are_named_with_those_that_there_are() {
+        let refused = |manager, given: &[(&str, &str)]| {
+            let options: Vec<_> =
+                given.iter().map(|(n, v)| ((*n).to_owned(), Some((*v).to_owned()))).collect();
+            check(manager, &Options(&options)).unwrap_err()
+        };
+        let why = refused(&ssh::Ssh, &[("host", "a")]);
+        assert!(why.starts_with("--host is no option of the manager ssh; it has --hosts, --user"));
+        assert!(why.ends_with("--heartbeat, --wait"), "{why}");
+        assert!(check(&slurm::Slurm, &Options(&[("host".to_owned(), None)])).is_ok());
+    }
+
+    #[test]
+    fn a_manager_has_one_name() {
+        assert!(named("").unwrap().is_none() && named("local").unwrap().is_none());
+        assert_eq!(named("slurm").unwrap().unwrap().name(), "slurm");
+        let why = named("cloud").err().unwrap().to_string();
+        assert_eq!(
+            why,
+            "`cloud` is no manager; there are local, ssh, slurm, mpi, pbs, lsf, sge, htcondor, elastic"
+        );
+    }
 }

@@ -173,9 +173,8 @@ mod tests {
         let options: Vec<_> =
             options.iter().map(|(n, v)| ((*n).to_owned(), Some((*v).to_owned()))).collect();
         let options = Options(&options);
-        let (program, threads, port) = ("/p", None, 4000);
         let Plan::Clients(clients) =
-            Ssh.plan(&Wanted { workers, options: &options, program, threads, port })?
+            Ssh.plan(&super::super::tests::wanted(workers, &options, None))?
         else {
             panic!("ssh has clients");
         };
