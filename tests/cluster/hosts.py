@@ -99,8 +99,9 @@ class Host:
         spaces = ["--net", "--uts", "--ipc", "--pid", "--mount", "--fork", "--kill-child"]
         root = "/" if self.is_head else self.folder / "root"
         script = [HERE / "host.sh", self.folder, self.name, self.address, USER.pw_dir, root]
+        shared = [] if self.is_head else self.cluster.shared
         return subprocess.Popen(
-            [*WITH_US, "unshare", *spaces, "bash", *script, *([] if self.is_head else self.cluster.shared)],
+            [*WITH_US, "unshare", *spaces, "bash", *script, *shared],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/",
             stderr=(self.folder / "log").open("w"),
         )

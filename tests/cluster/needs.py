@@ -16,7 +16,11 @@ PROGRAMS = {
         "munged": "munge", "slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "srun": "slurm-wlm",
         "sbatch": "slurm-wlm", "salloc": "slurm-wlm", "scancel": "slurm-wlm",
     },
-    "MPI": {"mpiexec": "openmpi-bin"},
+    "Grid Engine": {
+        "sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec",
+        "qconf": "gridengine-client", "qsub": "gridengine-client",
+    },
+    "MPI": {"mpiexec": "openmpi-bin", "mpicc": "libopenmpi-dev"},
 }
 # What was asked for in vain, with the reason: the closing line of a test run names it.
 missed: dict[str, str] = {}
@@ -36,7 +40,10 @@ def missing(what: str) -> str | None:
     if absent:
         packages = sorted({PROGRAMS[what][name] for name in absent})
         names = ", ".join(os.path.basename(name) for name in absent)
-        return f"{names} is not installed: apt-get install {' '.join(packages)}"
+        verb = "is" if len(absent) == 1 else "are"
+        return f"{names} {verb} not installed: apt-get install {' '.join(packages)}"
+    if what == "Grid Engine" and os.geteuid() != 0:
+        return "a Grid Engine in a folder of its own needs root"
     return namespaces_missing() if what == "hosts" else None
 
 

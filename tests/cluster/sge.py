@@ -106,8 +106,8 @@ class Sge(Software):
             self.run([LIBRARY / "spooldefaults", kind, source])
 
     def _configure(self, *arguments) -> bool:
-        command = self.popen(["qconf", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        return command.wait(30) == 0
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        return self.popen(["qconf", *arguments], **quiet).wait(30) == 0
 
     def _make_queue(self):
         # The template is shown in an editor; this one keeps what it would show.
@@ -125,7 +125,8 @@ class Sge(Software):
         assert self._configure("-Msconf", scheduler), "the scheduler is not configured"
 
     def _is_ready(self) -> bool:
-        return any("lx" in line.split()[4] for line in self.run("qstat -f").splitlines() if "all.q@" in line)
+        queues = [line.split() for line in self.run("qstat -f").splitlines() if "all.q@" in line]
+        return any(row[4].startswith("lx") and len(row) == 5 for row in queues)
 
 
 def changed(text: str, values: dict) -> str:

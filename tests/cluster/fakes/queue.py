@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,7 @@ GRACE = 2
 
 @dataclass
 class Job:
-    """What was submitted. Texts may name the task as `{task}`."""
+    """What was submitted. Texts may name their number as `{job}` and their task as `{task}`."""
 
     command: list[str]
     name: str
@@ -49,6 +50,13 @@ class Queue:
         self.folder = folder
         self.jobs = folder / "jobs"
         self.jobs.mkdir(exist_ok=True)
+
+    def keep(self, script: str) -> str:
+        """Stores a script, as schedulers do; where it is."""
+        file, path = tempfile.mkstemp(dir=self.folder, prefix="script-")
+        with open(file, "w") as kept:
+            kept.write(script)
+        return path
 
     def submit(self, job: Job) -> int:
         """Queues the tasks of a job; its number."""
@@ -82,13 +90,17 @@ class Queue:
         """The state of one task."""
         return (self.jobs / f"{number}" / f"{task}.state").read_text()
 
+    def is_over(self, number: int, task: int) -> bool:
+        """Whether the task neither waits nor runs."""
+        return self.state(number, task) not in ("queued", "running")
+
     def cancel(self, number: int, task: int):
         """Ends a task or takes it out of the queue; nothing if it has ended."""
         path = self.jobs / f"{number}" / f"{task}.runner"
         end = time.monotonic() + 10
         while not path.exists() and time.monotonic() < end:
             time.sleep(0.01)
-        if self.state(number, task) in ("queued", "running"):
+        if not self.is_over(number, task):
             with suppress(ProcessLookupError):
                 os.kill(int(path.read_text()), signal.SIGTERM)
 
@@ -109,45 +121,47 @@ class Queue:
 
     def run(self, number: int, task: int):
         """The life of a task, in a process of its own."""
-
-        def cancelled(*_):
-            raise Refused("cancelled")
-
-        signal.signal(signal.SIGTERM, cancelled)
-        process = None
-        try:
-            self._write(number, task, f"{os.getpid()}", "runner")
-            while (self.folder / "hold").exists():
-                time.sleep(0.02)
+        cancelled, process = [], None
+        signal.signal(signal.SIGTERM, lambda *_: cancelled.append(True))
+        self._write(number, task, f"{os.getpid()}", "runner")
+        while (self.folder / "hold").exists() and not cancelled:
+            time.sleep(0.02)
+        if not cancelled:
             process = self._start(self.job(number), task)
             self._write(number, task, "running")
-            self._write(number, task, f"done {process.wait()}")
-        except Refused:
-            if process:
-                end(process)
-            self._write(number, task, "cancelled")
+        while process and process.poll() is None and not cancelled:
+            time.sleep(0.02)
+        if process:
+            end(process)
+        self._write(number, task, "cancelled" if cancelled else f"done {process.returncode}")
 
     def _start(self, job: Job, task: int) -> subprocess.Popen:
         def named(text: str) -> str:
-            return text.replace("{task}", f"{task}")
+            return text.replace("{task}", f"{task}").replace("{job}", f"{job.number}")
 
         words = [named(word) for word in job.command]
-        out = open(Path(job.directory, named(job.out)), "ab")
-        err = out if job.err == job.out else open(Path(job.directory, named(job.err)), "ab")
         env = {name: named(value) for name, value in job.env.items()}
-        return subprocess.Popen(
-            words, env=env, cwd=job.directory, stdout=out, stderr=err,
-            stdin=subprocess.DEVNULL, start_new_session=True,
-        )
+        with ExitStack() as files:
+            paths = [Path(job.directory, named(path)) for path in (job.out, job.err)]
+            out, err = (files.enter_context(path.open("ab")) for path in paths)
+            return subprocess.Popen(
+                words, env=env, cwd=job.directory, stdout=out, stderr=err,
+                stdin=subprocess.DEVNULL, start_new_session=True,
+            )
 
 
 def end(process: subprocess.Popen):
-    """Ends a task with all of its session, gently first."""
+    """Ends what is left of a task's group of processes, gently first."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(GRACE)
+
+
+def few(*names: str) -> dict[str, str]:
+    """Those of this process's variables."""
+    return {name: os.environ[name] for name in names if name in os.environ}
 
 
 def numbers(text: str) -> list[int]:
