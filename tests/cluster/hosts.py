@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -23,6 +22,7 @@ from pathlib import Path
 import psutil
 
 from cluster.cable import Properties
+from cluster.software import end_of_folder, kept_folder
 from conftest import Kernel
 
 HERE = Path(__file__).parent
@@ -252,14 +252,13 @@ class Cluster:
     and none of its compilers; folders in `shared` are the exception."""
 
     def __init__(self, count: int, shared: Sequence[str | Path] = ()):
-        self._temporary = tempfile.TemporaryDirectory(prefix="parcell-hosts-")
-        self.folder = Path(self._temporary.name)
+        self.folder, keeper = kept_folder("hosts")
         self.shared = [str(Path(path).absolute()) for path in shared]
         names = ["head", *(f"h{n}" for n in range(1, count + 1))]
         lines = [f"{NETWORK}.{n} {name}" for n, name in enumerate(names, 1)]
         self.addresses = "\n".join(["127.0.0.1 localhost", *lines]) + "\n"
         with ExitStack() as ends:
-            ends.callback(self._temporary.cleanup)
+            ends.callback(end_of_folder, keeper)
             self._make_keys()
             self._start_switch()
             ends.callback(self._stop_switch)

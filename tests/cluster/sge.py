@@ -25,8 +25,10 @@ listener_threads 2
 worker_threads 2
 scheduler_threads 1
 """
-# A queue has more properties; these take the place of the defaults.
-QUEUE = {"hostlist": "localhost", "slots": "8", "pe_list": "smp", "shell": "/bin/sh"}
+# A queue has more properties; these take the place of the defaults. It also takes jobs while the
+# machine is busy.
+QUEUE = {"hostlist": "localhost", "slots": "8", "pe_list": "smp", "shell": "/bin/sh",
+         "load_thresholds": "NONE"}
 # What the scheduler notices, it does at once.
 SCHEDULER = {"schedule_interval": "0:0:1", "flush_submit_sec": "1", "flush_finish_sec": "1",
              "job_load_adjustments": "NONE"}

@@ -1,17 +1,36 @@
 """What the schedulers have in common here: a temporary folder, an environment that leads commands to
 it, and an end that leaves no process."""
 
+import json
 import os
 import shlex
 import subprocess
+import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
 
-from cluster.processes import belonging_to, kill_all_belonging_to
+from cluster.processes import belonging_to, descendants, living
+
+
+def kept_folder(name: str) -> tuple[Path, subprocess.Popen]:
+    """A temporary folder and its keeper, see `keeper.py`, which outlives the tests if they are
+    killed. An interrupt of theirs is not for it."""
+    folder = Path(tempfile.mkdtemp(prefix=f"parcell-{name}-"))
+    keeper = subprocess.Popen(
+        [sys.executable, Path(__file__).parent / "keeper.py", folder],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )
+    assert keeper.stdout.readline() == "ready\n", "no keeper of daemons"
+    return folder, keeper
+
+
+def end_of_folder(keeper: subprocess.Popen):
+    """Has the keeper end all that its folder has to do with, and remove it; waits until it has."""
+    keeper.communicate()
+    assert keeper.returncode == 0, "something does not end"
 
 
 class Software:
@@ -21,16 +40,14 @@ class Software:
     OWN: Sequence[str] = ()
 
     def __init__(self):
-        temporary = tempfile.TemporaryDirectory(prefix=f"parcell-{type(self).__name__.lower()}-")
-        self.folder = Path(temporary.name)
+        self.folder, self._keeper = kept_folder(type(self).__name__.lower())
         # The variables that a command needs; the folder's name in one finds what it left running.
-        self.env = {"PARCELL_TEST_SOFTWARE": temporary.name}
-        self._daemons: list[subprocess.Popen] = []
-        with ExitStack() as ends:
-            ends.callback(temporary.cleanup)
-            ends.callback(self._kill)
+        self.env = {"PARCELL_TEST_SOFTWARE": str(self.folder)}
+        try:
             self._start()
-            self._ends = ends.pop_all()
+        except BaseException:
+            self.close()
+            raise
 
     def _start(self):
         raise NotImplementedError
@@ -52,33 +69,30 @@ class Software:
         assert process.returncode == 0 or not check, f"{command}: {out}{err}"
         return out.rstrip("\n")
 
-    def processes(self) -> list[psutil.Process]:
-        """What users' commands left running, without the software itself."""
+    def processes(self, name: str = "") -> list[psutil.Process]:
+        """What users' commands have running, or what of it has the name; without the software
+        itself."""
         found = []
-        for process in belonging_to(self.folder):
+        started = descendants(psutil.Process(self._keeper.pid))
+        for process in {*belonging_to(self.folder), *living(started)}:
+            if process.pid == self._keeper.pid:
+                continue
             try:
-                if process.name() not in self.OWN:
-                    found.append(process)
+                its_name = process.name()
             except psutil.NoSuchProcess:
                 continue
+            if its_name not in self.OWN and name in ("", its_name):
+                found.append(process)
         return found
 
     def close(self):
         """Ends the software, all that runs under it, and the folder."""
-        self._ends.close()
+        end_of_folder(self._keeper)
 
     def _daemon(self, name: str, *arguments: str):
-        """Starts a program that stays, and ends with the tests however these end."""
+        """Starts a program that stays until the end, and writes to a log of its name."""
         path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-        with (self.folder / f"{name}.log").open("a") as log:
-            daemon = self.popen(
-                ["setpriv", "--pdeathsig", "TERM", "--", name, *arguments],
-                stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True,
-                env=os.environ | self.env | {"PATH": path},
-            )
-        self._daemons.append(daemon)
-
-    def _kill(self):
-        kill_all_belonging_to(self.folder)
-        for daemon in self._daemons:
-            daemon.wait()
+        variables = [f"{name}={value}" for name, value in {**self.env, "PATH": path}.items()]
+        line = [f"{name}.log", "env", *variables, name, *arguments]
+        self._keeper.stdin.write(json.dumps(line) + "\n")
+        self._keeper.stdin.flush()

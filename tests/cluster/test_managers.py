@@ -1,18 +1,24 @@
 """The schedulers and MPI that other tests start workers with: they run, and nothing of them stays."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
+import psutil
 import pytest
-from conftest import wait_until
+from conftest import alive, wait_until
 
+from cluster import needs
 from cluster.software import Software
 
 
 def ends_without_a_trace(software: Software):
     """Closes it and looks for processes and files."""
-    folder = software.folder
+    folder, keeper = software.folder, psutil.Process(software._keeper.pid)
+    everything = {keeper, *keeper.children(recursive=True), *software.processes()}
     software.close()
-    assert not software.processes()
+    assert not any(alive(process) for process in everything)
     assert not folder.exists()
 
 
@@ -58,7 +64,7 @@ def test_slurm_leaves_nothing_even_of_a_running_job(slurm):
 
 
 def sleepers(software: Software) -> list:
-    return [process for process in software.processes() if process.name() == "sleep"]
+    return software.processes("sleep")
 
 
 # ---------------------------------------------------------------------------------------------
@@ -205,3 +211,45 @@ def test_a_killed_job_takes_its_children_along(pbs):
     pbs.run("qdel 101")
     wait_until(lambda: finished(pbs) and not sleepers(pbs), "the job is gone")
     assert pbs.jobs() == {"101.0": "cancelled"}
+
+
+# ---------------------------------------------------------------------------------------------
+# Tests that are killed
+
+KILLED = """
+import os, psutil, sys
+sys.path.insert(0, sys.argv[1])
+from cluster.hosts import Cluster
+from cluster.sge import Sge
+from cluster.slurm import Slurm
+made = [{"hosts": lambda: Cluster(1), "Slurm": Slurm, "Grid Engine": Sge}[name]() for name in sys.argv[2:]]
+for one in made:
+    if isinstance(one, Cluster):
+        one[0].delay(1)
+        one[0].run("setsid nohup sleep 1012 >/dev/null 2>&1 &")
+    else:
+        one.popen(["srun", "sleep", "1012"] if isinstance(one, Slurm) else ["true"])
+print(*(one.folder for one in made))
+print(*(process.pid for process in psutil.Process().children(recursive=True)), flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_nothing_runs_on_after_tests_that_were_killed():
+    there = [name for name in ("hosts", "Slurm", "Grid Engine") if not needs.missing(name)]
+    script = [sys.executable, "-c", KILLED, Path(__file__).parents[1], *there]
+    with subprocess.Popen(script, stdout=subprocess.PIPE, text=True) as tests:
+        folders, started = (tests.stdout.readline().split() for _ in range(2))
+    assert len(started) > 3 * len(there)
+    for pid in map(int, started):
+        wait_until(lambda: not runs(pid), f"process {pid} ends")
+    for folder in map(Path, folders):
+        wait_until(lambda: not folder.exists(), f"{folder} is removed")
+
+
+def runs(pid: int) -> bool:
+    """Whether the process exists and is not just waiting to be reaped."""
+    try:
+        return alive(psutil.Process(pid))
+    except psutil.NoSuchProcess:
+        return False
