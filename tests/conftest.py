@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from queue import Empty
 
@@ -110,8 +110,9 @@ def alive(process: psutil.Process) -> bool:
 class Kernel:
     """One running kernel and a client of it."""
 
-    def __init__(self, name: str = KERNEL, transport: str = "tcp", **start):
+    def __init__(self, name: str = KERNEL, transport: str = "tcp", prefix: Sequence[str] = (), **start):
         self.manager = KernelManager(kernel_name=name, transport=transport)
+        self.manager.kernel_spec.argv[:0] = prefix
         self.manager.start_kernel(**start)
         self.client = self.connect()
 

@@ -1,0 +1,57 @@
+"""What of the software that clusters are made of is installed."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+# Programs by what needs them, and the packages of Debian that have them.
+PROGRAMS = {
+    "hosts": {
+        "ip": "iproute2", "ss": "iproute2", "ping": "iputils-ping", "ssh": "openssh-client",
+        "/usr/sbin/sshd": "openssh-server", "unshare": "util-linux", "setpriv": "util-linux",
+    },
+    "Slurm": {
+        "munged": "munge", "slurmctld": "slurm-wlm", "slurmd": "slurm-wlm", "srun": "slurm-wlm",
+        "sbatch": "slurm-wlm", "salloc": "slurm-wlm", "scancel": "slurm-wlm",
+    },
+    "Grid Engine": {
+        "sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec",
+        "qconf": "gridengine-client", "qsub": "gridengine-client",
+    },
+    "MPI": {"mpiexec": "openmpi-bin", "mpicc": "libopenmpi-dev"},
+}
+# What was asked for in vain, with the reason: the closing line of a test run names it.
+missed: dict[str, str] = {}
+
+
+def need(what: str):
+    """Skips the test, and has the closing line say so, where something is missing."""
+    if reason := missing(what):
+        missed[what] = reason
+        pytest.skip(f"not run: {what} ({reason})")
+
+
+def missing(what: str) -> str | None:
+    """What keeps it from running here."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    absent = [name for name in PROGRAMS[what] if not shutil.which(name, path=path)]
+    if absent:
+        packages = sorted({PROGRAMS[what][name] for name in absent})
+        names = ", ".join(os.path.basename(name) for name in absent)
+        verb = "is" if len(absent) == 1 else "are"
+        return f"{names} {verb} not installed: apt-get install {' '.join(packages)}"
+    if what == "Grid Engine" and os.geteuid() != 0:
+        return "a Grid Engine in a folder of its own needs root"
+    return namespaces_missing() if what == "hosts" else None
+
+
+def namespaces_missing() -> str | None:
+    """Why this process cannot make hosts."""
+    if os.geteuid() != 0:
+        return "making network namespaces needs root"
+    command = ["unshare", "--net", "--uts", "--ipc", "--pid", "--fork", "--mount", "true"]
+    if (result := subprocess.run(command, capture_output=True, text=True)).returncode:
+        return result.stderr.strip()
+    return None
