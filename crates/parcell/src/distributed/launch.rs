@@ -199,9 +199,19 @@ struct GivenUp<'a>(&'a [u32]);
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
         for id in self.0 {
-            STATE.change(|state| state.alive.get_mut(id).map(|started| started.removed = true));
+            let client = STATE.change(|state| {
+                let started = state.alive.get_mut(id)?;
+                started.removed = true;
+                started.client.clone()
+            });
             node().tell(*id, Message::Exit, Blob::default());
-            kill(*id);
+            match client {
+                Some((running, _)) => {
+                    running.end();
+                    ended(*id, REMOVED);
+                }
+                None => kill(*id),
+            }
         }
     }
 }

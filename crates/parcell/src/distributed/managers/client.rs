@@ -279,8 +279,8 @@ impl Talk {
         let said: Vec<&str> = complaints.iter().map(String::as_str).collect();
         let (host, program) = (&self.client.host, &self.client.command[0]);
         match said.is_empty() {
-            true => format!("{program} to {host}: {ended}"),
-            false => format!("{program} to {host}: {}", said.join("; ")),
+            true => format!("{program} for {host}: {ended}"),
+            false => format!("{program} for {host}: {}", said.join("; ")),
         }
     }
 
