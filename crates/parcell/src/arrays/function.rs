@@ -46,6 +46,13 @@ pub trait Apply<A, R>: Send + Sync {
     /// Applies it to all arguments and puts the results into the next places.
     fn fill(&self, arguments: impl Iterator<Item = A>, slots: &mut Slots<'_, R>);
 
+    /// As [`Apply::fill`], with arguments that come in rows.
+    fn fill_rows<I: Iterator<Item = A>>(
+        &self,
+        rows: impl Iterator<Item = I>,
+        slots: &mut Slots<'_, R>,
+    );
+
     /// Applies it to all arguments, in order.
     fn each(&self, arguments: impl Iterator<Item = A>, result: impl FnMut(R));
 
@@ -90,6 +97,15 @@ macro_rules! direct {
                 slots: &mut Slots<'_, R>,
             ) {
                 slots.extend(arguments.map(|($($argument,)*)| (self.0)($($argument),*)));
+            }
+
+            #[inline]
+            fn fill_rows<I: Iterator<Item = ($($argument,)*)>>(
+                &self,
+                rows: impl Iterator<Item = I>,
+                slots: &mut Slots<'_, R>,
+            ) {
+                rows.for_each(|row| self.fill(row, slots));
             }
 
             #[inline]
@@ -151,6 +167,15 @@ impl<A: Portable, R: Portable> Apply<A, R> for Sent<A, R> {
             self.call_all(&mut block, &mut results);
             slots.extend(results.drain(..));
         }
+    }
+
+    fn fill_rows<I: Iterator<Item = A>>(
+        &self,
+        rows: impl Iterator<Item = I>,
+        slots: &mut Slots<'_, R>,
+    ) {
+        // Rows may be short; blocks need not be.
+        self.fill(rows.flatten(), slots);
     }
 
     fn each(&self, mut arguments: impl Iterator<Item = A>, mut result: impl FnMut(R)) {
