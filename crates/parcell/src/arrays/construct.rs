@@ -646,7 +646,7 @@ mod tests {
         #[test]
         fn rows_are_the_indices_in_order(
             shape in prop::collection::vec(1_usize..6, 1..=4),
-            cut in (0.0..1.0, 0.0..1.0),
+            cut in (0.0_f64..1.0, 0.0_f64..1.0),
         ) {
             let ranges: Vec<_> = shape.iter().map(|extent| *extent..2 * extent).collect();
             let n: usize = shape.iter().product();
