@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::ArrayError;
 use super::parallel::Slots;
+use super::work::{read_function, write_function};
 use crate::distributed::blob::{BlobReader, BlobWriter, EncodeError};
 use crate::distributed::capture::conjure;
 use crate::distributed::function::Callable;
@@ -144,11 +145,11 @@ impl<A: Portable, R: Portable> ElementFunction<A, R> for Remote<A, R> {
     type There = Sent<A, R>;
 
     fn write(&self, to: &mut BlobWriter) -> Result<(), EncodeError> {
-        to.write(self)
+        write_function(to, self.clone().untyped())
     }
 
     fn read(from: &mut BlobReader<'_>) -> Result<Sent<A, R>, ArrayError> {
-        super::work::read::<Remote<A, R>>(from)?.here()
+        Ok(Sent { function: read_function(from)?, signature: PhantomData })
     }
 
     fn here(&self) -> Result<Sent<A, R>, ArrayError> {
