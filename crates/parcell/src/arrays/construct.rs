@@ -416,6 +416,9 @@ impl<T: Element, D: Rank> DArray<T, D> {
     /// An array whose pieces a function makes of their indices, given as a range for each dimension.
     /// The function is called once on each owner. Otherwise as [`DArray::from_fn`].
     ///
+    /// A loop over elements is faster if it need not look into the ranges: take their starts out of
+    /// them before it, as in `let top = ranges[0].start`.
+    ///
     /// # Panics
     /// As [`DArray::from_fn`]; if a piece has another shape than its ranges.
     ///
