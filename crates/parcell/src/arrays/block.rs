@@ -15,6 +15,7 @@ use super::parts::{Parts, look_named, shaped, slice};
 use super::work::{self, Orders, Outcome, code, read};
 use crate::distributed::blob::{BlobReader, BlobWriter, EncodeError, Incoming, KeepAlive, RefId};
 use crate::distributed::function::{AnyValue, Trampoline};
+use crate::distributed::local::NotUsable;
 use crate::distributed::node;
 
 /// A block of an array, on this process, in row-major order.
@@ -98,17 +99,28 @@ pub(crate) fn collect<T: Element, D: Rank>(
 ) -> Result<Block<T, D>, ArrayError> {
     let wanted = parts.layout.intersections(block);
     let mut found = fetch::<T, D>(parts, &wanted, 0, place)?;
-    if let [(_, part)] = &wanted[..]
-        && part == block
+    if is_whole(&wanted, block)
         && let Some(one) = found.pop()
     {
         return Ok(one);
     }
-    let views: Vec<(&[Range<usize>], &[T])> =
-        wanted.iter().zip(&found).map(|((_, part), have)| (&part[..], have.elements())).collect();
-    let mut elements = Vec::with_capacity(extents(block).iter().product());
-    assemble(block, &views, 0, &mut elements);
-    Ok(Block::Own(elements, extents(block)))
+    let (shape, count) = shape_and_count(block);
+    let mut elements = Vec::with_capacity(count);
+    assemble(block, &wanted, &mut |part, range| {
+        elements.extend_from_slice(&found[part].elements()[range]);
+    });
+    Ok(Block::Own(elements, shape))
+}
+
+/// Whether a block is the only part that is wanted.
+fn is_whole(wanted: &[(usize, Vec<Range<usize>>)], block: &[Range<usize>]) -> bool {
+    matches!(wanted, [(_, part)] if part == block)
+}
+
+fn shape_and_count(block: &[Range<usize>]) -> (Vec<usize>, usize) {
+    let shape = extents(block);
+    let count = shape.iter().product();
+    (shape, count)
 }
 
 /// Brings parts of pieces here. Pieces may have a margin on all sides, whose width this is.
@@ -121,9 +133,9 @@ pub(crate) fn fetch<T: Element, D: Rank>(
     let requests = requests(parts, wanted, margin);
     let mut replies = ask(parts, &requests, code(send_part::<T, D>), place)?;
     let mut found = Vec::with_capacity(requests.len());
-    for (request, (_, part)) in requests.into_iter().zip(wanted) {
+    for (request, (_, part)) in requests.iter().zip(wanted) {
         found.push(match request.owner {
-            None => take(request.wanted)?,
+            None => take(&request.wanted)?,
             Some(_) => {
                 let reply = replies.next().expect("every owner has answered");
                 Block::Own(work::value::<Vec<T>>(reply)?, extents(part))
@@ -183,22 +195,32 @@ fn inside(
 
 /// What the owner of a piece does when a part is wanted.
 fn send_part<T: Element, D: Rank>(from: &mut BlobReader<'_>) -> Outcome {
-    Ok(Arc::new(Sending(take::<T, D>(read_wanted(from)?)?)))
+    Ok(Arc::new(Sending(take::<T, D>(&read_wanted(from)?)?)))
 }
 
 fn read_wanted(from: &mut BlobReader<'_>) -> Result<Wanted, ArrayError> {
     read(from)
 }
 
-fn take<T: Element, D: Rank>((id, array, ranges): Wanted) -> Result<Block<T, D>, ArrayError> {
-    let block = look_named::<T, D, _>(id, |piece| match &ranges {
+fn take<T: Element, D: Rank>(wanted: &Wanted) -> Result<Block<T, D>, ArrayError> {
+    let (id, array, ranges) = wanted;
+    let block = look_named::<T, D, _>(*id, |piece| match ranges {
         None => Block::Shared(Arc::clone(piece)),
         // While somebody has a share, changing the piece means copying all of it; so none is taken.
         Some(ranges) => Block::Own(cut_out(slice(piece), piece.shape(), ranges), extents(ranges)),
     });
     match block {
-        Some(block) => block.map_err(|why| ArrayError::Refused { what: format!("{array}: {why}") }),
-        None => Err(ArrayError::Closed { array }),
+        Some(Ok(block)) => Ok(block),
+        Some(Err(why)) => Err(not_there(array, Some(why))),
+        None => Err(not_there(array, None)),
+    }
+}
+
+#[cold]
+fn not_there(array: &str, why: Option<NotUsable>) -> ArrayError {
+    match why {
+        Some(why) => ArrayError::Refused { what: format!("{array}: {why}") },
+        None => ArrayError::Closed { array: array.to_owned() },
     }
 }
 
@@ -208,64 +230,89 @@ pub(crate) fn cut_out<T: Clone>(
     shape: &[usize],
     ranges: &[Range<usize>],
 ) -> Vec<T> {
-    let mut part = Vec::with_capacity(extents(ranges).iter().product());
-    cut_rows(elements, shape, ranges, &mut part);
+    let (_, count) = shape_and_count(ranges);
+    let mut part = Vec::with_capacity(count);
+    cut_rows(0, shape, ranges, &mut |range| part.extend_from_slice(&elements[range]));
     part
 }
 
-fn cut_rows<T: Clone>(elements: &[T], shape: &[usize], ranges: &[Range<usize>], to: &mut Vec<T>) {
+// What is copied is worked out without the elements' type, so that cells need not compile it.
+
+/// Gives what lies side by side in a part of an array, which begins with the element `first`.
+fn cut_rows(
+    first: usize,
+    shape: &[usize],
+    ranges: &[Range<usize>],
+    copy: &mut dyn FnMut(Range<usize>),
+) {
     let ([_, inner @ ..], [range, ranges @ ..]) = (shape, ranges) else {
-        return to.extend_from_slice(elements);
+        return copy(first..first + 1);
     };
     let stride: usize = inner.iter().product();
-    let rows = &elements[range.start * stride..range.end * stride];
+    let rows = first + range.start * stride..first + range.end * stride;
     if extents(ranges) == inner {
         // What is left lies side by side.
-        to.extend_from_slice(rows);
+        copy(rows);
     } else if stride > 0 {
-        rows.chunks(stride).for_each(|row| cut_rows(row, inner, ranges, to));
+        rows.step_by(stride).for_each(|row| cut_rows(row, inner, ranges, copy));
     }
 }
 
-/// Puts parts together in row-major order. All parts agree with the block in the dimensions before
-/// `dimension`: their first there is the row that is wanted now.
-fn assemble<T: Clone>(
+/// Gives what has to be copied, part and elements, to put the parts of a block together in row-major
+/// order.
+fn assemble(
     block: &[Range<usize>],
-    parts: &[(&[Range<usize>], &[T])],
+    parts: &[(usize, Vec<Range<usize>>)],
+    copy: &mut dyn FnMut(usize, Range<usize>),
+) {
+    let mut whole: Vec<Row<'_>> = Vec::new();
+    for (number, (_, ranges)) in parts.iter().enumerate() {
+        whole.push((number, ranges, 0..extents(ranges).iter().product()));
+    }
+    assemble_rows(block, &whole, 0, copy);
+}
+
+/// A part's number, its ranges, and the elements of those rows of it that are looked at.
+type Row<'a> = (usize, &'a [Range<usize>], Range<usize>);
+
+/// All parts agree with the block in the dimensions before `dimension`: their first there is the row
+/// that is wanted now.
+fn assemble_rows(
+    block: &[Range<usize>],
+    parts: &[Row<'_>],
     dimension: usize,
-    to: &mut Vec<T>,
+    copy: &mut dyn FnMut(usize, Range<usize>),
 ) {
     let mut begin = 0;
     while begin < parts.len() {
         // The parts that share their range here stand side by side, or as a grid beyond.
-        let range = parts[begin].0[dimension].clone();
+        let range = parts[begin].1[dimension].clone();
         let same: Vec<_> =
-            parts.iter().filter(|(part, _)| part[dimension] == range).copied().collect();
+            parts.iter().filter(|(_, part, _)| part[dimension] == range).cloned().collect();
         match &same[..] {
             // All that is left of it lies side by side.
-            [(part, elements)] if part[dimension + 1..] == block[dimension + 1..] => {
-                to.extend_from_slice(elements);
+            [(number, part, elements)] if part[dimension + 1..] == block[dimension + 1..] => {
+                copy(*number, elements.clone());
             }
             _ => {
                 for row in 0..range.len() {
-                    assemble(block, &row_of(&same, row, range.len()), dimension + 1, to);
+                    let rows = row_of(&same, row, range.len());
+                    assemble_rows(block, &rows, dimension + 1, copy);
                 }
             }
         }
         // Parts come in the order of the grid: those of the next range follow the last of these.
-        begin = parts.iter().rposition(|(part, _)| part[dimension] == range).unwrap_or(begin) + 1;
+        let last = parts.iter().rposition(|(_, part, _)| part[dimension] == range);
+        begin = last.unwrap_or(begin) + 1;
     }
 }
 
 /// One row of several parts that have equally many.
-fn row_of<'a, T>(
-    parts: &[(&'a [Range<usize>], &'a [T])],
-    row: usize,
-    rows: usize,
-) -> Vec<(&'a [Range<usize>], &'a [T])> {
-    let cut = |(part, elements): &(&'a [Range<usize>], &'a [T])| {
+fn row_of<'a>(parts: &[Row<'a>], row: usize, rows: usize) -> Vec<Row<'a>> {
+    let cut = |(number, part, elements): &Row<'a>| {
         let stride = elements.len() / rows;
-        (*part, &elements[row * stride..(row + 1) * stride])
+        let start = elements.start + row * stride;
+        (*number, *part, start..start + stride)
     };
     parts.iter().map(cut).collect()
 }
@@ -296,18 +343,23 @@ pub(crate) fn stretch<T: Element, D: Rank>(have: Block<T, D>, shape: &[usize]) -
         return have;
     }
     let mut wide = Vec::with_capacity(shape.iter().product());
-    repeat(have.elements(), have.shape(), shape, &mut wide);
+    let elements = have.elements();
+    repeat(0, have.shape(), shape, &mut |range| wide.extend_from_slice(&elements[range]));
     Block::Own(wide, shape.to_vec())
 }
 
-fn repeat<T: Clone>(elements: &[T], have: &[usize], wanted: &[usize], to: &mut Vec<T>) {
-    let ([extent, have @ ..], [wide, wanted @ ..]) = (have, wanted) else {
-        return to.extend_from_slice(elements);
-    };
-    let stride: usize = have.iter().product();
-    for row in 0..*wide {
-        let row = if extent == wide { row } else { 0 };
-        repeat(&elements[row * stride..(row + 1) * stride], have, wanted, to);
+/// Gives what has to be copied, in order, to repeat elements, of which `first` is the first.
+fn repeat(first: usize, have: &[usize], wanted: &[usize], copy: &mut dyn FnMut(Range<usize>)) {
+    let stride: usize = have.iter().skip(1).product();
+    match (have, wanted) {
+        _ if have == wanted => copy(first..first + have.iter().product::<usize>()),
+        ([extent, have @ ..], [wide, wanted @ ..]) => {
+            for row in 0..*wide {
+                let row = if extent == wide { row } else { 0 };
+                repeat(first + row * stride, have, wanted, copy);
+            }
+        }
+        _ => unreachable!("both have the same rank"),
     }
 }
 
@@ -331,10 +383,10 @@ mod tests {
             let wanted = layout.intersections(&block);
             let copies: Vec<_> =
                 wanted.iter().map(|(_, part)| cut_out(slice(&whole), &shape, part)).collect();
-            let views: Vec<(&[Range<usize>], &[usize])> =
-                wanted.iter().zip(&copies).map(|((_, part), have)| (&part[..], &have[..])).collect();
             let mut together = Vec::new();
-            assemble(&block, &views, 0, &mut together);
+            assemble(&block, &wanted, &mut |part, range| {
+                together.extend_from_slice(&copies[part][range]);
+            });
             let part = whole.slice_each_axis(|axis| block[axis.axis.index()].clone().into());
             prop_assert_eq!(together, part.iter().copied().collect::<Vec<_>>());
         }

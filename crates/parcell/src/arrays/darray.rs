@@ -10,7 +10,7 @@ use ndarray::{Array, ArrayViewMut, IntoDimension, Ix1, Ix2, Ix3};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::element::{Element, Rank};
-use super::error::{ArrayError, OrRaise, Shape};
+use super::error::{ArrayError, OrRaise};
 use super::layout::Layout;
 use super::parts::{Parts, Shared};
 use crate::distributed::group::Group;
@@ -268,15 +268,7 @@ impl<T, D> Clone for DArray<T, D> {
 /// Shape, grid and owners; no elements.
 impl<T, D> fmt::Debug for DArray<T, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (shape, grid) = (self.shape(), self.layout().grid());
-        write!(
-            f,
-            "DArray({} as {} pieces on processes {:?}{})",
-            Shape(&shape),
-            Shape(&grid),
-            self.procs(),
-            if self.open().is_err() { ", closed" } else { "" }
-        )
+        f.write_str(&self.shared.words())
     }
 }
 

@@ -12,12 +12,18 @@ use crate::distributed::workers;
 /// [`dims`] gives. Wherever a size is asked for, a number, a tuple or an array of numbers do as well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dims<D> {
+    wanted: Wanted,
+    pub(crate) seed: Option<u64>,
+    rank: PhantomData<fn() -> D>,
+}
+
+/// What was said of an array's layout.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Wanted {
     shape: Vec<usize>,
     procs: Option<Vec<usize>>,
     grid: Option<Vec<usize>>,
     layout: Option<Layout>,
-    pub(crate) seed: Option<u64>,
-    rank: PhantomData<fn() -> D>,
 }
 
 /// A size, to say more of: `dims((100, 50)).procs(&[2, 3]).dist(&[1, 2])`.
@@ -33,8 +39,7 @@ pub struct Dims<D> {
 /// # Source
 /// The arguments `dims, procs, dist` of `DArray`, DistributedArrays.jl.
 pub fn dims<I: IntoDimension>(size: I) -> Dims<I::Dim> {
-    let shape = size.into_dimension().slice().to_vec();
-    Dims { shape, procs: None, grid: None, layout: None, seed: None, rank: PhantomData }
+    Dims { wanted: Wanted::new(size.into_dimension().slice()), seed: None, rank: PhantomData }
 }
 
 impl<D> Dims<D> {
@@ -42,7 +47,7 @@ impl<D> Dims<D> {
     /// as many as the longest dimension has elements.
     #[must_use]
     pub fn procs(mut self, procs: &[usize]) -> Dims<D> {
-        self.procs = Some(procs.to_vec());
+        self.wanted.procs = Some(procs.to_vec());
         self
     }
 
@@ -50,14 +55,14 @@ impl<D> Dims<D> {
     /// of processes: some then get nothing.
     #[must_use]
     pub fn dist(mut self, grid: &[usize]) -> Dims<D> {
-        self.grid = Some(grid.to_vec());
+        self.wanted.grid = Some(grid.to_vec());
         self
     }
 
     /// A layout of another array, or one with cuts of its own.
     #[must_use]
     pub fn layout(mut self, layout: &Layout) -> Dims<D> {
-        self.layout = Some(layout.clone());
+        self.wanted.layout = Some(layout.clone());
         self
     }
 
@@ -70,6 +75,16 @@ impl<D> Dims<D> {
 
     /// The layout that was asked for.
     pub(crate) fn resolve(&self) -> Result<Layout, ArrayError> {
+        self.wanted.resolve()
+    }
+}
+
+impl Wanted {
+    fn new(shape: &[usize]) -> Wanted {
+        Wanted { shape: shape.to_vec(), ..Wanted::default() }
+    }
+
+    fn resolve(&self) -> Result<Layout, ArrayError> {
         if let Some(layout) = &self.layout {
             if layout.shape() != self.shape {
                 return Err(super::error::shapes("layout", &self.shape, &layout.shape()));

@@ -1,14 +1,17 @@
 //! How an array shows itself: its shape, who has which block, and some of its values.
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
+use std::panic::Location;
 
 use ndarray::Array2;
 
 use super::block::collect;
 use super::darray::DArray;
 use super::element::{Element, Rank};
-use super::error::Shape;
+use super::error::{ArrayError, Shape};
 use super::layout::Layout;
+use super::parts::Shared;
 use crate::display::{Bundle, Rich};
 use crate::distributed::blob::short_name;
 
@@ -24,11 +27,7 @@ pub(super) const COLOURS: [&str; 8] =
 /// Shape, owners and some values.
 impl<T: Element + fmt::Debug, D: Rank> fmt::Display for DArray<T, D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{self:?}")?;
-        match preview(self) {
-            Ok(values) => f.write_str(&values.text()),
-            Err(why) => write!(f, "{why}"),
-        }
+        f.write_str(&text(self.shared(), &preview(self)))
     }
 }
 
@@ -36,27 +35,40 @@ impl<T: Element + fmt::Debug, D: Rank> fmt::Display for DArray<T, D> {
 /// message to those who have the first elements.
 impl<T: Element + fmt::Debug, D: Rank> Rich for DArray<T, D> {
     fn bundle(&self) -> Bundle {
-        let values = match preview(self) {
-            Ok(values) => values.html(),
-            Err(why) => format!("<p>{}</p>", escaped(&why.to_string())),
-        };
-        let layout = self.layout();
-        let kind = escaped(&short_name(std::any::type_name::<T>()));
-        let heading = format!(
-            "<b>DArray</b> {} of <code>{kind}</code>, {} piece{} on process{} {}",
-            Shape(&self.shape()),
-            layout.pieces(),
-            if layout.pieces() == 1 { "" } else { "s" },
-            if owners(layout).len() == 1 { "" } else { "es" },
-            owners(layout).iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        );
-        let html = format!(
-            "<div>{heading}</div><div style=\"display:flex;gap:1.5em;align-items:flex-start\">{}{}</div>",
-            drawing(layout),
-            values
-        );
-        Bundle::text(self.to_string()).with("text/html", html)
+        bundle(self.shared(), std::any::type_name::<T>(), &preview(self))
     }
+}
+
+// The following are not generic, so that cells need not compile them.
+
+fn text(array: &Shared, values: &Result<Preview, ArrayError>) -> String {
+    let values = match values {
+        Ok(values) => values.text(),
+        Err(why) => why.to_string(),
+    };
+    format!("{}\n{values}", array.words())
+}
+
+fn bundle(array: &Shared, element: &str, values: &Result<Preview, ArrayError>) -> Bundle {
+    let table = match values {
+        Ok(values) => values.html(),
+        Err(why) => format!("<p>{}</p>", escaped(&why.to_string())),
+    };
+    let layout = &array.parts.layout;
+    let kind = escaped(&short_name(element));
+    let heading = format!(
+        "<b>DArray</b> {} of <code>{kind}</code>, {} piece{} on process{} {}",
+        Shape(&layout.shape()),
+        layout.pieces(),
+        if layout.pieces() == 1 { "" } else { "s" },
+        if owners(layout).len() == 1 { "" } else { "es" },
+        owners(layout).iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+    );
+    let html = format!(
+        "<div>{heading}</div><div style=\"display:flex;gap:1.5em;align-items:flex-start\">{}{table}</div>",
+        drawing(layout),
+    );
+    Bundle::text(text(array, values)).with("text/html", html)
 }
 
 /// The processes that have pieces, ascending.
@@ -117,18 +129,25 @@ pub(super) struct Preview {
 }
 
 /// The first elements of the first two dimensions.
-fn preview<T: Element + fmt::Debug, D: Rank>(
-    array: &DArray<T, D>,
-) -> Result<Preview, super::ArrayError> {
-    let shape = array.shape();
-    let block: Vec<_> = shape
-        .iter()
-        .enumerate()
-        .map(|(axis, extent)| 0..(*extent).min(if axis < 2 { PREVIEW } else { 1 }))
-        .collect();
-    let here = collect::<T, D>(array.open()?, &block, std::panic::Location::caller())?;
-    let words = here.elements().iter().map(|x| format!("{x:.5?}")).collect();
+fn preview<T: Element + fmt::Debug, D: Rank>(array: &DArray<T, D>) -> Result<Preview, ArrayError> {
+    let (shape, block) = first(array.layout());
+    let here = collect::<T, D>(array.open()?, &block, Location::caller())?;
+    let mut words = Vec::new();
+    here.elements().iter().for_each(|x| push_word(&mut words, x));
     Ok(Preview::of(&shape, words))
+}
+
+/// The shape, and the block of the elements that are shown.
+fn first(layout: &Layout) -> (Vec<usize>, Vec<Range<usize>>) {
+    let shape = layout.shape();
+    let shown =
+        |(axis, extent): (usize, &usize)| 0..(*extent).min(if axis < 2 { PREVIEW } else { 1 });
+    let block = shape.iter().enumerate().map(shown).collect();
+    (shape, block)
+}
+
+fn push_word(words: &mut Vec<String>, element: &dyn fmt::Debug) {
+    words.push(format!("{element:.5?}"));
 }
 
 impl Preview {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::ArrayError;
 use super::parallel::Slots;
+use super::work::{read_function, write_function};
 use crate::distributed::blob::{BlobReader, BlobWriter, EncodeError};
 use crate::distributed::capture::conjure;
 use crate::distributed::function::Callable;
@@ -45,6 +46,13 @@ pub trait ElementFunction<A, R>: Sized + 'static {
 pub trait Apply<A, R>: Send + Sync {
     /// Applies it to all arguments and puts the results into the next places.
     fn fill(&self, arguments: impl Iterator<Item = A>, slots: &mut Slots<'_, R>);
+
+    /// As [`Apply::fill`], with arguments that come in rows.
+    fn fill_rows<I: Iterator<Item = A>>(
+        &self,
+        rows: impl Iterator<Item = I>,
+        slots: &mut Slots<'_, R>,
+    );
 
     /// Applies it to all arguments, in order.
     fn each(&self, arguments: impl Iterator<Item = A>, result: impl FnMut(R));
@@ -93,6 +101,15 @@ macro_rules! direct {
             }
 
             #[inline]
+            fn fill_rows<I: Iterator<Item = ($($argument,)*)>>(
+                &self,
+                rows: impl Iterator<Item = I>,
+                slots: &mut Slots<'_, R>,
+            ) {
+                rows.for_each(|row| self.fill(row, slots));
+            }
+
+            #[inline]
             fn each(
                 &self,
                 arguments: impl Iterator<Item = ($($argument,)*)>,
@@ -128,11 +145,11 @@ impl<A: Portable, R: Portable> ElementFunction<A, R> for Remote<A, R> {
     type There = Sent<A, R>;
 
     fn write(&self, to: &mut BlobWriter) -> Result<(), EncodeError> {
-        to.write(self)
+        write_function(to, self.clone().untyped())
     }
 
     fn read(from: &mut BlobReader<'_>) -> Result<Sent<A, R>, ArrayError> {
-        super::work::read::<Remote<A, R>>(from)?.here()
+        Ok(Sent { function: read_function(from)?, signature: PhantomData })
     }
 
     fn here(&self) -> Result<Sent<A, R>, ArrayError> {
@@ -151,6 +168,15 @@ impl<A: Portable, R: Portable> Apply<A, R> for Sent<A, R> {
             self.call_all(&mut block, &mut results);
             slots.extend(results.drain(..));
         }
+    }
+
+    fn fill_rows<I: Iterator<Item = A>>(
+        &self,
+        rows: impl Iterator<Item = I>,
+        slots: &mut Slots<'_, R>,
+    ) {
+        // Rows may be short; blocks need not be.
+        self.fill(rows.flatten(), slots);
     }
 
     fn each(&self, mut arguments: impl Iterator<Item = A>, mut result: impl FnMut(R)) {

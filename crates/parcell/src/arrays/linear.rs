@@ -1,12 +1,14 @@
 //! Linear algebra: products, norms, scaling, transposition.
 
+use std::ops::Range;
 use std::panic::Location;
+use std::sync::Arc;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array, Array1, Array2, ArrayView1, ArrayView2, Axis, Ix1, Ix2, LinalgScalar};
+use ndarray::{Array, Array1, Array2, ArrayView1, ArrayView2, Axis, Ix1, Ix2, LinalgScalar, s};
 use num_traits::Float;
 
-use super::block::collect;
+use super::block::{Block, collect};
 use super::darray::DArray;
 use super::element::{Element, Rank};
 use super::error::{ArrayError, OrRaise, shapes};
@@ -155,8 +157,7 @@ impl<T: Element + Float, D: Rank> DArray<T, D> {
     #[track_caller]
     #[must_use]
     pub fn norm(&self) -> T {
-        let add = |a: T, b: T| a + b;
-        let squares = self.map_reduce(|x: T| x * x, add, T::zero());
+        let squares = self.dot(self);
         if squares.is_normal() || squares.is_nan() {
             return squares.sqrt();
         }
@@ -165,7 +166,7 @@ impl<T: Element + Float, D: Rank> DArray<T, D> {
             return largest;
         }
         let scaled = self / largest;
-        largest * scaled.map_reduce(|x: T| x * x, add, T::zero()).sqrt()
+        largest * scaled.dot(&scaled).sqrt()
     }
 
     /// The sum of the elements' absolute values, otherwise as [`DArray::norm`].
@@ -269,7 +270,7 @@ fn turned<T: Element>(elements: &[T], rows: usize, columns: usize) -> Vec<T> {
 impl<T: Element + LinalgScalar> DArray<T, Ix2> {
     /// The matrix product. Its rows are cut as this matrix's, its columns evenly into as many chunks
     /// as this matrix's, and each piece is where this matrix's is: the owner fetches the blocks of
-    /// both that it needs, one after another, and multiplies them with its threads. The other matrix
+    /// both that it needs, the next one before it multiplies one with its threads. The other matrix
     /// may be cut as it may be, or be one of this process. Blocks until all owners are done.
     ///
     /// # Panics
@@ -430,27 +431,75 @@ fn product<T: Element + LinalgScalar>(from: &mut BlobReader<'_>) -> Outcome {
         Some(_) => None,
         None => Some(shaped(&[a.layout.shape()[1], columns.len()], read::<Vec<T>>(from)?)),
     };
-    let place = Location::caller();
-    for inner in inner_blocks(&a.layout, b.as_ref().map(|b| &b.layout)) {
-        let left = collect::<T, Ix2>(&a, &[rows.clone(), inner.clone()], place)?;
-        match (&b, &whole) {
-            (Some(b), _) => {
-                let right = collect::<T, Ix2>(b, &[inner, columns.clone()], place)?;
-                add_product(left.view(), right.view(), &mut product);
-            }
-            (None, Some(whole)) => {
-                let right = whole.slice(ndarray::s![inner, ..]);
-                add_product(left.view(), right, &mut product);
-            }
-            (None, None) => unreachable!("one of the two was read"),
-        }
+    let mut blocks = inner_blocks(&a.layout, b.as_ref().map(|b| &b.layout));
+    // Every owner begins with other blocks, mostly its own, so that not all ask the same one.
+    let first = job.piece * blocks.len() / job.parts.layout.procs().len();
+    blocks.rotate_left(first);
+    let factors = Factors { a, b, rows, columns };
+    let mut blocks = blocks.into_iter();
+    let mut next = blocks.next().map(|inner| factors.bring(inner, None)).transpose()?;
+    while let Some(step) = next {
+        // Before computing, since a process that computes with all its threads answers nobody: so all
+        // ask while all wait.
+        next = blocks.next().map(|inner| factors.bring(inner, Some(&step))).transpose()?;
+        let right = match (&step.right, &whole) {
+            (Some(block), _) => block.view(),
+            (None, Some(whole)) => whole.slice(s![step.inner.clone(), ..]),
+            (None, None) => unreachable!("one of the two was brought"),
+        };
+        add_product(step.left(), right, &mut product);
     }
     job.keep(product)?;
     nothing()
 }
 
+/// The matrices of a product, the second one if it is distributed, and what is wanted of them.
+struct Factors {
+    a: Parts,
+    b: Option<Parts>,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+/// What is multiplied at a time: blocks of both matrices that have a range of the inner dimension.
+struct Step<T> {
+    inner: Range<usize>,
+    /// The columns that the left block has, among them those of the range.
+    chunk: Range<usize>,
+    left: Arc<Block<T, Ix2>>,
+    right: Option<Block<T, Ix2>>,
+}
+
+impl Factors {
+    /// Blocks until both blocks are here. A left block that the step before has is not asked for
+    /// again.
+    fn bring<T: Element>(
+        &self,
+        inner: Range<usize>,
+        before: Option<&Step<T>>,
+    ) -> Result<Step<T>, ArrayError> {
+        let (place, cuts) = (Location::caller(), &self.a.layout.cuts()[1]);
+        let end = cuts.partition_point(|cut| *cut <= inner.start);
+        let chunk = cuts[end - 1]..cuts[end];
+        let left = match before {
+            Some(before) if before.chunk == chunk => Arc::clone(&before.left),
+            _ => Arc::new(collect(&self.a, &[self.rows.clone(), chunk.clone()], place)?),
+        };
+        let block = [inner.clone(), self.columns.clone()];
+        let right = self.b.as_ref().map(|b| collect(b, &block, place)).transpose()?;
+        Ok(Step { inner, chunk, left, right })
+    }
+}
+
+impl<T: Element> Step<T> {
+    fn left(&self) -> ArrayView2<'_, T> {
+        let within = self.inner.start - self.chunk.start..self.inner.end - self.chunk.start;
+        self.left.view().slice_move(s![.., within])
+    }
+}
+
 /// The ranges of the inner dimension within which both matrices are in one piece.
-fn inner_blocks(a: &Layout, b: Option<&Layout>) -> Vec<std::ops::Range<usize>> {
+fn inner_blocks(a: &Layout, b: Option<&Layout>) -> Vec<Range<usize>> {
     let mut cuts = a.cuts()[1].clone();
     cuts.extend(b.iter().flat_map(|b| &b.cuts()[0]));
     cuts.sort_unstable();

@@ -11,7 +11,7 @@ use super::function::{Apply, ElementFunction};
 use super::operand::{Checked, Operand, bring};
 use super::parallel;
 use super::parts::{Job, Parts, Shared, slice};
-use super::work::{Outcome, code, nothing, read};
+use super::work::{Outcome, code, nothing, read, write_function};
 use crate::distributed::Remote;
 use crate::distributed::blob::{BlobReader, BlobWriter, EncodeError};
 use crate::distributed::capture::conjure;
@@ -336,11 +336,12 @@ impl<T, D, R, F: Fn(&Array<T, D>) -> R + Copy + Send + Sync + 'static> PieceFunc
 
 impl<T: Element, D: Rank, R: Element> PieceFunction<T, D, R> for Remote<(Array<T, D>,), R> {
     fn write(&self, to: &mut BlobWriter) -> Result<(), EncodeError> {
-        to.write(self)
+        write_function(to, self.clone().untyped())
     }
 
     fn apply(from: &mut BlobReader<'_>, piece: &Array<T, D>) -> Result<R, ArrayError> {
-        Ok(read::<Remote<(Array<T, D>,), R>>(from)?.here()?.once((piece.clone(),)))
+        let function = <Self as ElementFunction<(Array<T, D>,), R>>::read(from)?;
+        Ok(function.once((piece.clone(),)))
     }
 }
 

@@ -124,10 +124,22 @@ impl<'a> Checked<'a> {
         whole: &'a [usize],
         operand: &impl Operand<U, D>,
     ) -> Result<Checked<'a>, ArrayError> {
-        let own = operand.extents();
+        Checked::extents(operation, whole, operand.extents())
+    }
+
+    fn extents(
+        operation: &'a str,
+        whole: &'a [usize],
+        own: Vec<usize>,
+    ) -> Result<Checked<'a>, ArrayError> {
         let all: Vec<Range<usize>> = whole.iter().map(|extent| 0..*extent).collect();
         stretched(operation, &all, whole, &own)?;
         Ok(Checked { operation, whole, own })
+    }
+
+    /// The block of the operand that belongs to a block of the whole.
+    fn block(&self, block: &[Range<usize>]) -> Vec<Range<usize>> {
+        stretched(self.operation, block, self.whole, &self.own).expect("was checked")
     }
 
     /// Writes the block of the operand that belongs to a block of the whole.
@@ -137,7 +149,7 @@ impl<'a> Checked<'a> {
         block: &[Range<usize>],
         to: &mut BlobWriter,
     ) -> Result<(), EncodeError> {
-        let block = stretched(self.operation, block, self.whole, &self.own).expect("was checked");
+        let block = self.block(block);
         write_ranges(to, &block)?;
         operand.write(&block, to)
     }

@@ -259,6 +259,15 @@ impl Shared {
         if self.closed.load(Ordering::Relaxed) { Err(self.parts.closed()) } else { Ok(&self.parts) }
     }
 
+    /// Shape, grid and owners in words.
+    pub(crate) fn words(&self) -> String {
+        let layout = &self.parts.layout;
+        let (shape, grid) = (layout.shape(), layout.grid());
+        let closed = if self.open().is_err() { ", closed" } else { "" };
+        let (shape, grid, owners) = (Shape(&shape), Shape(&grid), layout.procs());
+        format!("DArray({shape} as {grid} pieces on processes {owners:?}{closed})")
+    }
+
     pub(crate) fn close(&self, place: &Location<'_>) -> Result<(), ArrayError> {
         if self.closed.swap(true, Ordering::Relaxed) {
             return Ok(());

@@ -12,7 +12,7 @@ use crate::distributed::capture::conjure;
 use crate::distributed::function::{AnyValue, Callable, Trampoline, hold};
 use crate::distributed::group::{self, Done, Order, Part};
 use crate::distributed::jobs::not_read;
-use crate::distributed::{CompositeError, Portable, RemoteError};
+use crate::distributed::{CompositeError, Portable, Remote, RemoteError};
 
 /// What a piece's work gives: a value to be sent back.
 pub(crate) type Outcome = Result<Arc<dyn AnyValue>, ArrayError>;
@@ -109,6 +109,19 @@ pub(crate) fn write_ranges(
     ranges: &[Range<usize>],
 ) -> Result<(), EncodeError> {
     to.write(&ranges.to_vec())
+}
+
+/// Writes a function with its captures. What it takes and returns is not said.
+pub(crate) fn write_function(
+    to: &mut BlobWriter,
+    function: Remote<(), ()>,
+) -> Result<(), EncodeError> {
+    to.write(&function)
+}
+
+/// Reads a function that came with an order, and finds its code. May load a module, and so block.
+pub(crate) fn read_function(from: &mut BlobReader<'_>) -> Result<Arc<dyn Callable>, ArrayError> {
+    Ok(read::<Remote<(), ()>>(from)?.shared().callable()?)
 }
 
 /// Writes a number.

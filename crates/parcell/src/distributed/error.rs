@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::{ArrayError, SharedError};
+use crate::spmd::SpmdError;
 
 /// Why a remote call, or a value that lives on another process, gave no result.
 ///
@@ -264,7 +265,9 @@ fn named(payload: &(dyn std::any::Any + Send)) -> Option<(&'static str, String)>
     let array = payload.downcast_ref::<ArrayError>();
     let array = array.map(|error| ("ArrayError", error.to_string()));
     let shared = || payload.downcast_ref::<SharedError>();
-    array.or_else(|| shared().map(|error| ("SharedError", error.to_string())))
+    let array = array.or_else(|| shared().map(|error| ("SharedError", error.to_string())));
+    let spmd = || payload.downcast_ref::<SpmdError>();
+    array.or_else(|| spmd().map(|error| ("SpmdError", error.to_string())))
 }
 
 /// The same without the places of panics, for a reader who gets those besides.

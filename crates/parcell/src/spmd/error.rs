@@ -91,7 +91,7 @@ impl Raise for SpmdError {
     fn raise(self) -> ! {
         match self {
             SpmdError::Remote(error) => error.raise(),
-            other => panic!("{other}"),
+            other => std::panic::panic_any(other),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::cell::Plain;
 use super::error::SharedError;
 use super::members::{Job, Shared, chosen};
 use super::segment;
-use crate::arrays::construct::Indices;
+use crate::arrays::construct::Rows;
 use crate::arrays::error::OrRaise;
 use crate::arrays::function::Apply;
 use crate::arrays::work::{Outcome, nothing, read};
@@ -293,7 +293,7 @@ impl<T: Plain, D: Rank> On<T, D> {
             parallel::parts(cells.len(), |range| {
                 let mut places = cells[range.clone()].iter();
                 let numbers = first + range.start..first + range.end;
-                let indices = Indices::<D>::new(&ranges, numbers);
+                let indices = Rows::<D>::new(&ranges, numbers).flatten();
                 function.each(indices.map(|index| (index.into_pattern(),)), |value| {
                     places.next().expect("a value for each index").set(value);
                 });
