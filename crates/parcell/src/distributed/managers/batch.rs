@@ -5,7 +5,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::job::Job;
+use super::job::{About, Job};
 use super::script::quoted;
 use super::{Manager, Plan, Wanted, words};
 
@@ -78,7 +78,7 @@ pub(super) static SGE: Batch = Batch {
 pub(super) static HTCONDOR: Batch = Batch {
     name: "htcondor",
     scheduler: "HTCondor",
-    number: |said| said.split_whitespace().filter_map(leading_number).last(),
+    number: |said| said.split_whitespace().filter_map(leading_number).next_back(),
     template: Builtin {
         submit: "condor_submit {OPTIONS} -",
         submit_one: None,
@@ -134,15 +134,17 @@ impl Batch {
             fill(&or(&site.script, own.script)).replace("{RANK}", &or(&site.rank, own.rank));
         let script = script.replace("{SCRIPT}", &member);
         let (cancel, state) = (or(&site.cancel, own.cancel), or(&site.state, own.state));
-        let about = |command: String| move |job: &str| words(&command.replace("{JOB}", job));
+        let about = |command: String| -> About {
+            Box::new(move |job| words(&command.replace("{JOB}", job)))
+        };
         Ok(Job {
             scheduler: self.scheduler,
             workers,
             submit,
             script,
             number: self.number,
-            cancel: Box::new(about(cancel)),
-            state: Box::new(about(state)),
+            cancel: about(cancel),
+            state: about(state),
             describe: |_| "submitted".to_owned(),
         })
     }

@@ -22,6 +22,9 @@ const OFTEN: Duration = Duration::from_secs(1);
 const UNKNOWN: u32 = 3;
 const STACK: usize = 256 << 10;
 
+/// Makes a command about the job of a number.
+pub(crate) type About = Box<dyn Fn(&str) -> Vec<String> + Send>;
+
 /// A job to be submitted.
 pub(crate) struct Job {
     /// The scheduler's name.
@@ -33,9 +36,9 @@ pub(crate) struct Job {
     /// Finds the job's number in what `submit` prints.
     pub(crate) number: fn(&str) -> Option<String>,
     /// The command that ends the job of a number.
-    pub(crate) cancel: Box<dyn Fn(&str) -> Vec<String> + Send>,
+    pub(crate) cancel: About,
     /// The command that tells how it is, in one line; fails or prints nothing if there is none.
-    pub(crate) state: Box<dyn Fn(&str) -> Vec<String> + Send>,
+    pub(crate) state: About,
     /// That line in words.
     pub(crate) describe: fn(&str) -> String,
 }

@@ -97,10 +97,8 @@ fn share(hosts: &mut [Host], workers: Option<usize>) -> Result<(), String> {
         ));
     }
     let rest = workers - named;
-    let mut k = 0;
-    for host in hosts.iter_mut().filter(|host| host.workers.is_none()) {
+    for (k, host) in (0..).zip(hosts.iter_mut().filter(|host| host.workers.is_none())) {
         host.workers = Some(rest / open + u32::from(k < rest % open));
-        k += 1;
     }
     Ok(())
 }
