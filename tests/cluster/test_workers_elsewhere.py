@@ -1,10 +1,15 @@
 """Workers that ssh, schedulers and mpiexec start, from real sessions: they compute what local ones
 do, losses are told with the host's name, and nothing is left behind."""
 
+import base64
+import contextlib
 import os
 import re
 import signal
+import socket
+import subprocess
 
+import psutil
 import pytest
 from conftest import plain, wait_until
 
@@ -311,7 +316,64 @@ def test_other_schedulers_start_arrays_of_jobs(name, request, start_kernel):
 
 
 # ---------------------------------------------------------------------------------------------
-# Elastic
+# Elastic, and strangers at its door
+
+
+def listens(process: psutil.Process) -> int:
+    """The port on which one of the kernel's processes waits for other hosts."""
+    for child in process.children(recursive=True):
+        for socket in child.net_connections("tcp"):
+            if socket.status == psutil.CONN_LISTEN:
+                return socket.laddr.port
+    raise AssertionError("nobody listens")
+
+
+def test_strangers_cost_nothing_and_are_told_once(fresh):
+    assert all(not child.net_connections("tcp") for child in fresh.children())
+    shown = fresh.ok("%workers --manager elastic --interface 127.0.0.1").stdout
+    ticket = re.search(r"--ticket (\S+)", shown)[1]
+    assert os.stat(ticket).st_mode & 0o077 == 0
+    port = listens(fresh.process)
+    strangers = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+    for number, stranger in enumerate(strangers):
+        # Silence, rubbish, and half of what a worker says.
+        stranger.send([b"", b"GET / HTTP/1.1\r\n\r\n" * 10, b"parcell\0\x01\0\0\0" + bytes(64)][number % 3] or b"p")
+    refused = [stranger for number, stranger in enumerate(strangers) if number % 3]
+    for stranger in refused:
+        stranger.settimeout(20)
+        with contextlib.suppress(ConnectionResetError):
+            assert stranger.recv(100) == b"", "a stranger was answered"
+    driver = fresh.ok("std::env::current_exe().unwrap().display().to_string()").result.strip('"')
+    environment = os.environ | {"PARCELL_WORKER": "join", "PARCELL_TICKET": ticket}
+    with subprocess.Popen([driver], env=environment) as worker:
+        wait_until(lambda: fresh.ok("workers()").result != "[1]", "the worker has joined", 20)
+        assert fresh.ok("fetch_from!(workers()[0], 6 * 7)").result == "42"
+        fresh.ok("%rmworkers")
+        assert worker.wait(10) == 0
+    for stranger in strangers:
+        stranger.close()
+
+
+def test_a_ticket_of_another_session_is_worth_nothing(fresh, start_kernel):
+    def ticket(kernel):
+        return re.search(r"--ticket (\S+)", kernel.ok("%workers --manager elastic").stdout)[1]
+
+    other = start_kernel()
+    mine, theirs = ticket(fresh), ticket(other)
+    driver = fresh.ok("std::env::current_exe().unwrap().display().to_string()").result.strip('"')
+    other.close()
+    assert not os.path.exists(theirs), "it goes with its session"
+    mark, _, text = open(mine).read().strip().partition(":")
+    content = bytearray(base64.b64decode(text + "=" * (-len(text) % 4)))
+    content[10] ^= 1  # of the key, which follows the two numbers of the launch
+    stale = f"{mine}.stale"
+    with open(os.open(stale, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+        file.write(f"{mark}:{base64.b64encode(content).decode().rstrip('=')}\n")
+    environment = os.environ | {"PARCELL_WORKER": "join", "PARCELL_TICKET": stale}
+    ended = subprocess.run([driver], env=environment, capture_output=True, text=True, timeout=30)
+    os.remove(stale)
+    assert ended.returncode == 2 and "a worker cannot start" in ended.stderr
+    assert fresh.ok("workers()").result == "[1]"
 
 
 def test_workers_join_by_themselves(hosts, installed_kernel):

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::sync::mpsc::channel;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::Builder;
 use std::time::{Duration, Instant};
 
@@ -175,10 +175,40 @@ fn serve(
     thread.map(drop).map_err(|e| format!("no thread to listen: {e}"))
 }
 
+/// So many may be at the door of other hosts at once; more wait until one has gone.
+const GREETED: usize = 256;
+
+static GREETERS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+/// A place at the door, as long as it lives.
+struct Greeter;
+
+impl Greeter {
+    /// Blocks while too many are at the door.
+    fn wait() -> Greeter {
+        let (count, gone) = &GREETERS;
+        let count = count.lock().unwrap_or_else(PoisonError::into_inner);
+        let full = |count: &mut usize| *count >= GREETED;
+        *gone.wait_while(count, full).unwrap_or_else(PoisonError::into_inner) += 1;
+        Greeter
+    }
+}
+
+impl Drop for Greeter {
+    fn drop(&mut self) {
+        let (count, gone) = &GREETERS;
+        *count.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        gone.notify_one();
+    }
+}
+
 /// Lets one in who knows the key. Each has a thread, so that a slow one holds up nobody.
 fn meet(socket: OwnedFd, elsewhere: bool) {
+    let greeter = elsewhere.then(Greeter::wait);
     let greet = move || {
-        if let Err(why) = let_in(socket, elsewhere)
+        let result = let_in(socket, elsewhere);
+        drop(greeter);
+        if let Err(why) = result
             && elsewhere
         {
             strangers::told(&why.to_string());
