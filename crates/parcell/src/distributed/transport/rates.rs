@@ -1,16 +1,54 @@
 //! What the transport costs beside a bare socket, measured in the same run:
 //! `cargo test --release -p parcell --lib rates -- --ignored --nocapture`.
 
+use std::fs::File;
 use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 
 const ROUNDS: usize = 10_000;
 const BYTES: usize = 256 << 20;
+
+/// What lies between two ends.
+#[derive(Clone, Copy, PartialEq)]
+enum Wire {
+    Unix,
+    Tcp,
+    /// As between hosts.
+    Sealed,
+}
+
+impl Wire {
+    fn sockets(self) -> (OwnedFd, OwnedFd) {
+        if self == Wire::Unix {
+            let (near, far) = UnixStream::pair().unwrap();
+            return (near.into(), far.into());
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (far, _) = listener.accept().unwrap();
+        [&near, &far].iter().for_each(|socket| socket.set_nodelay(true).unwrap());
+        (near.into(), far.into())
+    }
+
+    fn channels(self) -> (Channel, Channel) {
+        let (near, far) = self.sockets();
+        if self != Wire::Sealed {
+            return (Channel::plain(near), Channel::plain(far));
+        }
+        let key = Key::random().unwrap();
+        let other = Key::from_bytes(*key.as_bytes());
+        let soon = Instant::now() + Duration::from_secs(10);
+        let far = std::thread::spawn(move || Channel::accept(far, &other, true, soon).unwrap());
+        (Channel::dial(near, &key, true, soon).unwrap(), far.join().unwrap())
+    }
+}
 
 /// Sends every message back, `left` times, and tells when that was done.
 struct Echo {
@@ -46,8 +84,9 @@ impl Receive for Take {
     fn closed(&self, _why: Option<std::io::Error>) {}
 }
 
-fn raw_ping_pong() -> f64 {
-    let (mut near, mut far) = UnixStream::pair().unwrap();
+fn raw_ping_pong(wire: Wire) -> f64 {
+    let (near, far) = wire.sockets();
+    let (mut near, mut far) = (File::from(near), File::from(far));
     let echo = std::thread::spawn(move || {
         let mut bytes = [0; 64];
         for _ in 0..ROUNDS {
@@ -66,16 +105,16 @@ fn raw_ping_pong() -> f64 {
     time / ROUNDS as f64 * 1e6
 }
 
-fn ping_pong(head: usize, bulk: usize) -> f64 {
-    let (near, far) = UnixStream::pair().unwrap();
+fn ping_pong(wire: Wire, head: usize, bulk: usize) -> f64 {
+    let (near, far) = wire.channels();
     let (done, finished) = channel();
     let echo = |left: usize| {
         let (connection, done) = (OnceLock::new(), done.clone());
         Arc::new(Echo { connection, left: left.into(), done })
     };
     let (here, there) = (echo(ROUNDS), echo(usize::MAX));
-    let near = Connection::start(Channel::plain(near.into()), "near", here.clone()).unwrap();
-    let far = Connection::start(Channel::plain(far.into()), "far", there.clone()).unwrap();
+    let near = Connection::start(near, "near", here.clone()).unwrap();
+    let far = Connection::start(far, "far", there.clone()).unwrap();
     here.connection.get_or_init(|| Arc::clone(&near));
     there.connection.get_or_init(|| Arc::clone(&far));
     let start = Instant::now();
@@ -91,8 +130,9 @@ fn ping_pong(head: usize, bulk: usize) -> f64 {
 
 /// With memory that the receiver touches for the first time, as in [`rate`], which asks for huge
 /// pages besides.
-fn raw_rate(piece: usize) -> f64 {
-    let (mut near, far) = UnixStream::pair().unwrap();
+fn raw_rate(wire: Wire, piece: usize) -> f64 {
+    let (near, far) = wire.sockets();
+    let mut near = File::from(near);
     let data = vec![1_u8; BYTES];
     let start = Instant::now();
     let reader = std::thread::spawn(move || {
@@ -108,14 +148,13 @@ fn raw_rate(piece: usize) -> f64 {
 }
 
 /// `send_buffer` takes the place of what the connection has chosen; the system doubles it.
-fn rate(send_buffer: Option<usize>) -> f64 {
-    let (near, far) = UnixStream::pair().unwrap();
-    let socket = near.try_clone().unwrap();
+fn rate(wire: Wire, send_buffer: Option<usize>) -> f64 {
+    let (near, far) = wire.channels();
+    let socket = near.socket().try_clone().unwrap();
     let (take, taken) = channel();
     let (nothing, _) = channel();
-    let near =
-        Connection::start(Channel::plain(near.into()), "near", Arc::new(Take(nothing))).unwrap();
-    let far = Connection::start(Channel::plain(far.into()), "far", Arc::new(Take(take))).unwrap();
+    let near = Connection::start(near, "near", Arc::new(Take(nothing))).unwrap();
+    let far = Connection::start(far, "far", Arc::new(Take(take))).unwrap();
     if let Some(size) = send_buffer {
         rustix::net::sockopt::set_socket_send_buffer_size(&socket, size).unwrap();
     }
@@ -138,19 +177,45 @@ fn rates() {
     let mut most = [0.0_f64; 5];
     let default = 106_496;
     for _ in 0..7 {
-        least[0] = least[0].min(raw_ping_pong());
-        least[1] = least[1].min(ping_pong(64, 0));
+        least[0] = least[0].min(raw_ping_pong(Wire::Unix));
+        least[1] = least[1].min(ping_pong(Wire::Unix, 64, 0));
         for (most, piece) in most[2..].iter_mut().zip([1 << 16, 1 << 20, BYTES]) {
-            *most = most.max(raw_rate(piece));
+            *most = most.max(raw_rate(Wire::Unix, piece));
         }
-        most[0] = most[0].max(rate(None));
-        most[1] = most[1].max(rate(Some(default)));
+        most[0] = most[0].max(rate(Wire::Unix, None));
+        most[1] = most[1].max(rate(Wire::Unix, Some(default)));
     }
     let [raw, ours] = least;
     println!("64 bytes there and back: {raw:.2} us raw, {ours:.2} us here, {:.2}", ours / raw);
     let [ours, small, raw @ ..] = most;
     println!("256 MB: {raw:.2?} GB/s raw in writes of 64 KB, 1 MB, all; {ours:.2} here");
     println!("    {small:.2} here with the system's own send buffer");
+}
+
+/// Goals: 0.9 of a bare socket as it is, 0.5 sealed.
+#[test]
+#[ignore = "a measurement"]
+fn rates_between_hosts() {
+    let mut least = [f64::INFINITY; 3];
+    let mut most = [0.0_f64; 3];
+    for _ in 0..7 {
+        least[0] = least[0].min(raw_ping_pong(Wire::Tcp));
+        most[0] = most[0].max(raw_rate(Wire::Tcp, 1 << 20));
+        for (k, wire) in [(1, Wire::Tcp), (2, Wire::Sealed)] {
+            least[k] = least[k].min(ping_pong(wire, 64, 0));
+            most[k] = most[k].max(rate(wire, None));
+        }
+    }
+    let [raw, plain, sealed] = least;
+    println!(
+        "64 bytes there and back by TCP: {raw:.1} us raw, {plain:.1} us here, {sealed:.1} us sealed"
+    );
+    let [raw, plain, sealed] = most;
+    println!(
+        "256 MB by TCP: {raw:.2} GB/s raw, {plain:.2} here ({:.2}), {sealed:.2} sealed ({:.2})",
+        plain / raw,
+        sealed / raw
+    );
 }
 
 #[test]
@@ -160,8 +225,8 @@ fn rates_of_heads_and_bulks() {
     let mut least = [[f64::INFINITY; 2]; 6];
     for _ in 0..3 {
         for (least, size) in least.iter_mut().zip(sizes) {
-            least[0] = least[0].min(ping_pong(size, 0));
-            least[1] = least[1].min(ping_pong(64, size));
+            least[0] = least[0].min(ping_pong(Wire::Unix, size, 0));
+            least[1] = least[1].min(ping_pong(Wire::Unix, 64, size));
         }
     }
     for ([head, bulk], size) in least.iter().zip(sizes) {
