@@ -84,7 +84,8 @@ def test_hosts_with_nothing_but_a_shell_compute(hosts):
     assert kernel.ok(f"fetch_from!(6, fetch_from!({local[1:-1]}, myid()))").result == local[1:-1]
     kernel.ok("%rmworkers 2-6")
     wait_until(lambda: not any(host.processes() for host in cluster), "nothing is left", 10)
-    assert started(kernel.ok("%workers --manager ssh --hosts h2")) == 1
+    processors = int(cluster[1].run("nproc"))
+    assert started(kernel.ok("%workers --manager ssh --hosts h2*auto,h1")) == processors + 1
     kernel.close()
     wait_until(lambda: not any(host.processes() for host in cluster), "nothing is left", 10)
 

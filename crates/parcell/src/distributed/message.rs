@@ -132,8 +132,9 @@ pub(crate) enum Ask {
     Channel { id: RefId, operation: ChannelOperation, wait: Wait },
     /// Where a process listens.
     Address { process: u32 },
-    /// How to get a module, and its file if the asker is on another host.
-    Module { key: ModuleKey, elsewhere: bool },
+    /// How to get a module, and its files if the asker is on another host, which then tells the
+    /// libraries that it holds.
+    Module { key: ModuleKey, elsewhere: Option<Vec<String>> },
     /// Let other hosts call, on the interface with this address or on all. Answered with the address.
     OpenToNetwork { on: Option<std::net::IpAddr>, manners: Manners },
     /// How many things the process holds, for tests and tables.

@@ -115,7 +115,7 @@ pub(crate) fn get(key: &ModuleKey) -> Result<Arc<Loaded>, RemoteError> {
     let module = match loaded::by_hash(key) {
         Some(module) => module,
         None => {
-            let elsewhere = node().peers.is_elsewhere(1);
+            let elsewhere = node().peers.is_elsewhere(1).then(carried::held);
             let what = Ask::Module { key: *key, elsewhere };
             let ended = node().ask_and_wait(1, what, Blob::default());
             let Answer::Module(Some(source)) = ended.result? else {
@@ -136,16 +136,17 @@ pub(crate) fn get(key: &ModuleKey) -> Result<Arc<Loaded>, RemoteError> {
     Ok(module)
 }
 
-/// How others get a module of this process, with its file if they are on another host.
+/// How others get a module of this process, with its files if they are on another host, where they
+/// hold some libraries.
 pub(crate) fn source(
     key: &ModuleKey,
-    elsewhere: bool,
+    elsewhere: Option<&[String]>,
 ) -> Result<Option<ModuleSource>, RemoteError> {
     let Some(module) = loaded::by_hash(key) else { return Ok(None) };
     let code = module.code.clone();
     let needed = code.needs.iter().filter_map(|number| loaded::by_number(*number));
     let needs = needed.filter_map(|needed| needed.hash().ok()).collect();
-    let files = if elsewhere { Some(carried::Files::pack(&code)) } else { None };
+    let files = elsewhere.map(|held| carried::Files::pack(&code, held));
     let failed = |what| RemoteError::NotPortable { worker: me() as usize, what };
     Ok(Some(ModuleSource { needs, files: files.transpose().map_err(failed)?, code }))
 }

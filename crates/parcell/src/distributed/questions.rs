@@ -48,7 +48,7 @@ pub(crate) fn answer(node: &Node, from: u32, number: u64, what: Ask, blob: Incom
             node.reply(from, number, Ok(Answer::Address(address)), nothing());
         }
         Ask::Module { key, elsewhere } => {
-            let source = modules::source(&key, elsewhere);
+            let source = modules::source(&key, elsewhere.as_deref());
             node.reply(from, number, source.map(Answer::Module), nothing());
         }
         Ask::OpenToNetwork { on, manners } => {

@@ -16,6 +16,7 @@ mod ssh;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +30,6 @@ use super::{blob::Blob, join, launch};
 use crate::interrupt::Seconds;
 
 pub(crate) use client::Running;
-pub(crate) use job::cancel_all;
 use script::TicketFile;
 
 /// Whatever starts workers elsewhere.
@@ -65,6 +65,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) log: &'a str,
     /// The allocation of Slurm in which this process runs.
     pub(crate) allocation: Option<&'a str>,
+    /// What a command prints; its complaint if it fails.
+    pub(crate) ask: &'a (dyn Fn(&[String]) -> Result<String, String> + Sync),
 }
 
 impl Wanted<'_> {
@@ -228,6 +230,7 @@ pub(crate) fn start(
         ticket: file.path(),
         log: &log,
         allocation: allocation.as_deref(),
+        ask: &ask,
     };
     let unable = |why| LaunchError::Unable(format!("{}: {why}", manager.name()));
     let limit = options.number::<f64>("wait", "seconds").map_err(unable)?;
@@ -238,14 +241,30 @@ pub(crate) fn start(
     }
 }
 
+/// Runs a command; what it prints.
+fn ask(command: &[String]) -> Result<String, String> {
+    let program = &command[0];
+    let output = Command::new(program).args(&command[1..]).stdin(Stdio::null()).output();
+    let output = output.map_err(|e| format!("{program} does not start: {e}"))?;
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
+}
+
+/// The ticket for those who may come at any time, as long as the session.
+static TICKET: Mutex<Option<TicketFile>> = Mutex::new(None);
+
+/// Before this process ends: takes back what would outlive it. Does not wait.
+pub(crate) fn end_of_session() {
+    job::cancel_all();
+    TICKET.lock().unwrap_or_else(PoisonError::into_inner).take();
+}
+
 /// Says how workers can come, from now on.
 fn open_door(
     file: TicketFile,
     driver: &Address,
     given: &WorkerOptions,
 ) -> Result<launch::Launched, String> {
-    /// The ticket is there as long as the session.
-    static TICKET: Mutex<Option<TicketFile>> = Mutex::new(None);
     let mut ticket = client::ticket(launch::ELASTIC, 0, 1, None, driver, given);
     let program = launch::program().map_err(|e| e.to_string())?;
     let build = join::build()?;
@@ -332,6 +351,7 @@ mod tests {
             ticket: Path::new("/ticket"),
             log: "/log",
             allocation: None,
+            ask: &|_| Ok("7\n".to_owned()),
         }
     }
 

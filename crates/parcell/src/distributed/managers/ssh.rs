@@ -6,7 +6,10 @@ use super::{Client, Feed, Manager, Plan, Wanted};
 pub(super) struct Ssh;
 
 const OPTIONS: [(&str, &str); 7] = [
-    ("hosts", "where: `[user@]host[:port]`, separated by commas, each with `*N` for N workers"),
+    (
+        "hosts",
+        "where: `[user@]host[:port]`, separated by commas, with `*N` for N workers, `*auto` for one a processor",
+    ),
     ("user", "the name to log in with, where a host names none"),
     ("port", "the port of ssh, where a host names none"),
     ("identity", "the file of the private key"),
@@ -31,6 +34,7 @@ impl Manager for Ssh {
         if hosts.is_empty() {
             return Err("--hosts names the hosts, as in `--hosts anna@n1,n2*4`".to_owned());
         }
+        count_processors(&mut hosts, wanted)?;
         share(&mut hosts, wanted.workers)?;
         merge(&mut hosts);
         let clients = hosts.iter().filter(|host| host.workers > Some(0));
@@ -39,27 +43,26 @@ impl Manager for Ssh {
     }
 }
 
-/// `[user@]host[:port][*workers]`.
+/// `[user@]host[:port][*workers]`, where `*auto` stands for one for each processor there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Host {
     user: Option<String>,
     name: String,
     port: Option<u16>,
     workers: Option<u32>,
+    auto: bool,
 }
 
 impl Host {
     fn parse(text: &str) -> Result<Host, String> {
         let wrong = |what: &str| format!("`{text}` is no host: {what}");
-        let (place, workers) = match text.split_once('*') {
-            Some((place, count)) => {
-                let count = count.parse().ok().filter(|n| *n > 0);
-                (
-                    place,
-                    Some(count.ok_or_else(|| wrong("after `*` a number of workers is wanted"))?),
-                )
-            }
-            None => (text, None),
+        let (place, count) = text.split_once('*').map_or((text, None), |(p, n)| (p, Some(n)));
+        let auto = count == Some("auto");
+        let number = |n: &str| n.parse().ok().filter(|n| *n > 0);
+        let unread = || wrong("after `*` a number of workers is wanted, or `auto`");
+        let workers = match count {
+            Some(count) if !auto => Some(number(count).ok_or_else(unread)?),
+            _ => None,
         };
         let (user, place) = match place.rsplit_once('@') {
             Some((user, place)) => (Some(user.to_owned()), place),
@@ -77,8 +80,32 @@ impl Host {
         if !plain(name) || !user.as_deref().is_none_or(plain) {
             return Err(wrong("it has no name that ssh takes"));
         }
-        Ok(Host { user, name: name.to_owned(), port: port.transpose()?, workers })
+        Ok(Host { user, name: name.to_owned(), port: port.transpose()?, workers, auto })
     }
+}
+
+/// Asks the hosts that are to have a worker for each processor how many they have.
+fn count_processors(hosts: &mut [Host], wanted: &Wanted<'_>) -> Result<(), String> {
+    let open: Vec<&mut Host> = hosts.iter_mut().filter(|host| host.auto).collect();
+    // At the same time: each takes as long as it takes to log in.
+    let counted = std::thread::scope(|scope| {
+        let ask = |host: &Host| {
+            let mut command = login(host, wanted)?;
+            command.extend(["--".to_owned(), host.name.clone(), "nproc".to_owned()]);
+            let said = (wanted.ask)(&command)?;
+            let unread = || format!("{} does not tell its processors, but `{said}`", host.name);
+            said.trim().parse::<u32>().map_err(|_| unread())
+        };
+        let asked: Vec<_> =
+            open.into_iter().map(|host| scope.spawn(move || Ok((ask(host)?, host)))).collect();
+        let answered = |thread: std::thread::ScopedJoinHandle<'_, _>| match thread.join() {
+            Ok(answer) => answer,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        asked.into_iter().map(answered).collect::<Result<Vec<_>, String>>()
+    })?;
+    counted.into_iter().for_each(|(count, host)| host.workers = Some(count));
+    Ok(())
 }
 
 /// Gives each host its number of workers.
@@ -120,7 +147,8 @@ fn merge(hosts: &mut Vec<Host>) {
     *hosts = merged;
 }
 
-fn client(host: &Host, wanted: &Wanted<'_>) -> Result<Client, String> {
+/// The command that logs in to a host, up to its name.
+fn login(host: &Host, wanted: &Wanted<'_>) -> Result<Vec<String>, String> {
     let options = wanted.options;
     let mut command = vec![options.get("ssh").unwrap_or("ssh").to_owned()];
     let mut push = |words: &[&str]| command.extend(words.iter().map(|word| (*word).to_owned()));
@@ -139,7 +167,16 @@ fn client(host: &Host, wanted: &Wanted<'_>) -> Result<Client, String> {
     for option in options.all("ssh-option") {
         push(&["-o", option]);
     }
-    let driver = match options.get("tunnel") {
+    if let Some(user) = host.user.as_deref().or(options.get("user")) {
+        push(&["-l", user]);
+    }
+    Ok(command)
+}
+
+fn client(host: &Host, wanted: &Wanted<'_>) -> Result<Client, String> {
+    let mut command = login(host, wanted)?;
+    let mut push = |words: &[&str]| command.extend(words.iter().map(|word| (*word).to_owned()));
+    let driver = match wanted.options.get("tunnel") {
         None => None,
         Some("") => {
             let port = wanted.port;
@@ -148,9 +185,6 @@ fn client(host: &Host, wanted: &Wanted<'_>) -> Result<Client, String> {
         }
         Some(value) => return Err(format!("--tunnel takes no value, here is `{value}`")),
     };
-    if let Some(user) = host.user.as_deref().or(options.get("user")) {
-        push(&["-l", user]);
-    }
     push(&["--", &host.name, SHELL]);
     let workers = host.workers.unwrap_or(1);
     Ok(Client { host: host.name.clone(), workers, command, feed: Feed::Script, driver })
@@ -194,6 +228,8 @@ mod tests {
         assert_eq!(lines, [(format!("{SSH} -- a SHELL"), 5), (format!("{SSH} -- b SHELL"), 1)]);
         assert_eq!(plan(Some(1), &[("hosts", "a,b")]).unwrap().len(), 1, "none is left for b");
         assert_eq!(plan(Some(6), &[("hosts", "a*4,b")]).unwrap()[1].1, 2);
+        let lines = plan(None, &[("hosts", "a*auto,b*2")]).unwrap();
+        assert_eq!(lines.iter().map(|(_, n)| *n).collect::<Vec<_>>(), [7, 2], "`nproc` says 7");
     }
 
     #[test]
