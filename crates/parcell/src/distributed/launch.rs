@@ -1,47 +1,26 @@
 //! Starting and ending workers. Only the driver does.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
-use std::net::IpAddr;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
-use std::thread::Builder;
 use std::time::{Duration, Instant};
 
-use parcell_link::{Pin, Worker, WorkerOptions};
-use serde::{Deserialize, Serialize};
+use parcell_link::{Worker, WorkerOptions};
 
-use super::address::{Address, Manners};
+use super::address::Address;
 use super::blob::Blob;
 use super::message::{Admission, Message, Wish};
 use super::node::{Node, node};
-use super::{address, crew, keeper, managers};
+use super::{crew, keeper, managers};
 use crate::interrupt::Seconds;
 use crate::threads::Monitor;
 
 /// Says to a program that it was started as a worker, and finds how on its standard input.
 pub(crate) const AS_WORKER: &str = "PARCELL_WORKER";
 /// Sets how many seconds a worker has to come up.
-const TIMEOUT: &str = "PARCELL_WORKER_TIMEOUT";
+pub(crate) const TIMEOUT: &str = "PARCELL_WORKER_TIMEOUT";
 /// A worker that was told to end and does not is killed after this time.
 const GRACE: Duration = Duration::from_secs(5);
-const STACK: usize = 256 << 10;
-
-/// What a worker must know at its start.
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Start {
-    pub(crate) id: u32,
-    pub(crate) key: [u8; 32],
-    /// Where the driver listens.
-    pub(crate) driver: Address,
-    /// For a session with processes on other hosts: what they agree on, and where to listen.
-    pub(crate) manners: Option<Manners>,
-    pub(crate) interface: Option<IpAddr>,
-    pub(crate) parent: u32,
-    pub(crate) threads: usize,
-    pub(crate) pin: Pin,
-}
 
 /// Why workers could not be started or ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -173,7 +152,7 @@ pub(crate) fn add(
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let launched = match manager {
         Some(manager) => managers::start(manager, count, options)?,
-        None => start_here(count.unwrap_or(1), options)?,
+        None => managers::local::start(count.unwrap_or(1), options)?,
     };
     let unwinding = GivenUp(&launched.ids);
     wait_for(&launched.ids, launched.limit);
@@ -214,6 +193,22 @@ impl Drop for GivenUp<'_> {
             }
         }
     }
+}
+
+/// Takes ids for workers that this process starts itself.
+pub(crate) fn open_here(count: usize) -> Vec<u32> {
+    let ids = STATE.change(|state| {
+        let ids = state.take_ids(count);
+        state.alive.extend(ids.iter().map(|id| (*id, Started::default())));
+        ids
+    });
+    ids.iter().for_each(|id| node().peers.expect(*id));
+    ids
+}
+
+/// A worker that this process has started runs as this process of the system.
+pub(crate) fn has_process(id: u32, pid: u32) {
+    STATE.change(|state| state.alive.get_mut(&id).map(|started| started.pid = Some(pid)));
 }
 
 /// Takes ids for workers to come: so many for each client, which `running` has.
@@ -304,20 +299,6 @@ pub(crate) fn refused(wish: &Wish, why: &str) {
     id.into_iter().for_each(|id| ended(id, why));
 }
 
-/// Starts workers on this host.
-fn start_here(count: usize, options: &WorkerOptions) -> Result<Launched, LaunchError> {
-    let node = node();
-    let driver = address::own().map_err(LaunchError::Unable)?;
-    let program = program()?;
-    let ids = STATE.change(|state| state.take_ids(count));
-    for id in &ids {
-        node.peers.expect(*id);
-        start(*id, node, &driver, program.clone(), options);
-    }
-    let seconds = std::env::var(TIMEOUT).ok().and_then(|s| s.parse().ok()).unwrap_or(60.0_f64);
-    Ok(Launched { number: u64::from(ids[0]), ids, limit: Some(seconds) })
-}
-
 fn only_driver(node: &Node) -> Result<(), LaunchError> {
     if node.id == 1 { Ok(()) } else { Err(LaunchError::NotTheDriver(node.id as usize)) }
 }
@@ -325,60 +306,6 @@ fn only_driver(node: &Node) -> Result<(), LaunchError> {
 pub(crate) fn program() -> Result<PathBuf, LaunchError> {
     let unable = |e| LaunchError::Unable(format!("this program's own file is not known: {e}"));
     std::env::current_exe().map_err(unable)
-}
-
-/// Starts one worker on a thread that lives as long as the worker: the system ends a worker when
-/// the thread that started it is gone.
-fn start(id: u32, node: &Node, driver: &Address, program: PathBuf, options: &WorkerOptions) {
-    let threads = options.threads.unwrap_or(1);
-    let start = Start {
-        id,
-        key: *node.key.as_bytes(),
-        driver: driver.clone(),
-        manners: address::manners(),
-        interface: address::interface(),
-        parent: std::process::id(),
-        threads,
-        pin: options.pin,
-    };
-    let options = options.clone();
-    STATE.change(|state| state.alive.insert(id, Started::default()));
-    let run = move || match spawn(&start, &program, &options) {
-        Ok(mut child) => {
-            STATE.change(|state| {
-                if let Some(started) = state.alive.get_mut(&id) {
-                    started.pid = Some(child.id());
-                }
-            });
-            let status = child.wait();
-            ended(id, &status.map_or_else(|e| e.to_string(), crew::how_it_ended));
-        }
-        Err(why) => ended(id, &why),
-    };
-    let name = format!("parcell-starts-{id}");
-    if let Err(e) = Builder::new().name(name).stack_size(STACK).spawn(run) {
-        ended(id, &format!("no thread to start it: {e}; see `ulimit -u`"));
-    }
-}
-
-fn spawn(start: &Start, program: &PathBuf, options: &WorkerOptions) -> Result<Child, String> {
-    let mut command = Command::new(program);
-    command
-        .env(AS_WORKER, start.id.to_string())
-        .env("RUST_BACKTRACE", "0")
-        .envs(options.environment.iter().map(|(name, value)| (name, value)))
-        .stdin(Stdio::piped());
-    if let Some(directory) = &options.directory {
-        command.current_dir(directory);
-    }
-    let place = options.directory.as_deref().map(|d| format!(" in {d}")).unwrap_or_default();
-    let failed = |e| format!("{} does not start{place}: {e}", program.display());
-    let mut child = command.spawn().map_err(failed)?;
-    let text = postcard::to_stdvec(start).expect("plain data");
-    let mut input = child.stdin.take().expect("piped");
-    // If it is gone already, its status says why.
-    let _ = input.write_all(&text);
-    Ok(child)
 }
 
 /// A worker's process has ended.
@@ -397,7 +324,7 @@ pub(crate) fn ended(id: u32, how: &str) {
     node.peers.bury(node, id, why);
     STATE.change(|state| {
         state.alive.remove(&id);
-        state.failed.insert(id, how.to_owned());
+        state.failed.entry(id).or_insert_with(|| how.to_owned());
         state.events += 1;
     });
     let gone = || Message::Peers { came: Vec::new(), gone: vec![(id, why.to_owned())] };
@@ -442,13 +369,11 @@ fn wait_for(ids: &[u32], limit: Option<f64>) {
     }
     let seconds = limit.unwrap_or_default();
     for id in ids.iter().filter(|id| !node.peers.is_connected(**id)) {
-        kill(*id);
         let why =
             format!("no word from it within {seconds} s ({TIMEOUT} or `--wait` sets the limit)");
-        STATE.change(|state| {
-            state.alive.remove(id);
-            _ = state.failed.entry(*id).or_insert(why);
-        });
+        STATE.change(|state| _ = state.failed.entry(*id).or_insert(why));
+        kill(*id);
+        STATE.change(|state| state.alive.remove(id));
     }
 }
 
@@ -522,20 +447,21 @@ pub(crate) fn remove(ids: &[usize], limit: Option<Duration>) -> Result<(), Launc
     Err(LaunchError::Survivors { survivors, limit: limit.unwrap_or_default() })
 }
 
-/// Ends a worker's process at once.
+/// Ends a worker's process at once. One that cannot be told is given up, and its connection closed.
 pub(crate) fn kill(id: u32) {
     let process = STATE.look(|state| {
         let started = state.alive.get(&id)?;
         Some((started.pid, started.client.clone()))
     });
-    match process {
-        Some((Some(pid), _)) => crew::kill(pid),
-        Some((None, Some((running, rank)))) => {
-            if !running.kill(rank) && is_last(id, &running) {
-                running.end();
-            }
-        }
-        Some((None, None)) | None => {}
+    let Some((pid, client)) = process else { return };
+    if let Some(pid) = pid {
+        crew::kill(pid);
+        return;
+    }
+    let killed = client.as_ref().is_some_and(|(running, rank)| running.kill(*rank));
+    if !killed {
+        client.filter(|(running, _)| is_last(id, running)).inspect(|(running, _)| running.end());
+        ended(id, "it was given up");
     }
 }
 

@@ -9,7 +9,8 @@ use parcell_link::Pin;
 
 use super::crew::{self, AS_CREW, AS_MEMBER, CREW};
 use super::join::{RANK, TICKET_FILE, Ticket};
-use super::launch::{AS_WORKER, Start};
+use super::launch::AS_WORKER;
+use super::managers::local::Start;
 use super::message::{Admission, Hello};
 use super::node::{Node, become_worker, node};
 use super::transport::{Channel, Key};

@@ -9,6 +9,7 @@ mod client;
 mod elastic;
 pub(crate) mod files;
 mod job;
+pub(crate) mod local;
 mod mpi;
 mod script;
 mod slurm;
