@@ -9,7 +9,8 @@ use std::sync::Arc;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::Parser;
-use syn::{Block, Expr, Lit, Pat, Stmt};
+use syn::punctuated::Punctuated;
+use syn::{Block, Expr, Lit, Pat, Stmt, Token};
 
 use super::items::{Items, SessionItem, Source};
 use super::parse::{Key, Parsed, parse, range};
@@ -37,9 +38,9 @@ pub struct Section {
     pub mentions: HashSet<String>,
     /// Whether the statements await something.
     pub awaits: bool,
-    /// Variables of which the section says no more than that they are a number without a suffix:
-    /// name, end of the name in the text, and the type that Rust gives such a number.
-    pub numbers: Vec<(String, usize, &'static str)>,
+    /// Variables of which the section says no more than that they are numbers without a suffix:
+    /// name, end of the name in the text, and the type that Rust gives such numbers.
+    pub numbers: Vec<(String, usize, String)>,
 }
 
 /// A definition while it held. An item has several of them if something that it uses was defined
@@ -389,26 +390,53 @@ fn count_variables(tokens: TokenStream, counts: &mut HashMap<String, usize>) {
     }
 }
 
-/// A `let` of a number without a suffix whose name the section mentions nowhere else.
-fn number(
-    statement: &Stmt,
-    counts: &HashMap<String, usize>,
-) -> Option<(String, usize, &'static str)> {
+/// A `let` of numbers without a suffix whose name the section mentions nowhere else.
+fn number(statement: &Stmt, counts: &HashMap<String, usize>) -> Option<(String, usize, String)> {
     let Stmt::Local(local) = statement else { return None };
     let (Pat::Ident(pattern), Some(init)) = (&local.pat, &local.init) else { return None };
-    let value = match &*init.expr {
-        Expr::Unary(syn::ExprUnary { op: syn::UnOp::Neg(_), expr, .. }) => expr,
-        value => value,
-    };
-    let Expr::Lit(literal) = value else { return None };
-    let type_name = match &literal.lit {
-        Lit::Int(number) if number.suffix().is_empty() => "i32",
-        Lit::Float(number) if number.suffix().is_empty() => "f64",
-        _ => return None,
-    };
     let name = pattern.ident.to_string();
     let alone = counts.get(&name) == Some(&1);
-    alone.then(|| (name, pattern.ident.span().byte_range().end, type_name))
+    let type_name = alone.then(|| default_type(&init.expr)).flatten()?;
+    Some((name, pattern.ident.span().byte_range().end, type_name))
+}
+
+/// The type of what is written with numbers without a suffix alone, if nothing else is said of it.
+fn default_type(expression: &Expr) -> Option<String> {
+    match expression {
+        Expr::Unary(syn::ExprUnary { op: syn::UnOp::Neg(_), expr, .. }) => default_type(expr),
+        Expr::Lit(literal) => match &literal.lit {
+            Lit::Int(number) if number.suffix().is_empty() => Some("i32".to_owned()),
+            Lit::Float(number) if number.suffix().is_empty() => Some("f64".to_owned()),
+            _ => None,
+        },
+        Expr::Array(array) => {
+            let element = common_type(array.elems.iter())?;
+            Some(format!("[{element}; {}]", array.elems.len()))
+        }
+        Expr::Tuple(tuple) => {
+            let parts: Option<Vec<String>> = tuple.elems.iter().map(default_type).collect();
+            Some(format!("({})", parts?.join(", "))).filter(|_| tuple.elems.len() > 1)
+        }
+        Expr::Macro(call) if call.mac.path.is_ident("vec") => {
+            let list = Punctuated::<Expr, Token![,]>::parse_terminated;
+            let element = match list.parse2(call.mac.tokens.clone()) {
+                Ok(elements) => common_type(elements.iter())?,
+                Err(_) => {
+                    let tokens = &call.mac.tokens;
+                    let repeat: syn::ExprRepeat = syn::parse2(quote::quote!([#tokens])).ok()?;
+                    default_type(&repeat.expr)?
+                }
+            };
+            Some(format!("Vec<{element}>"))
+        }
+        _ => None,
+    }
+}
+
+/// The type of all of these, if they have the same.
+fn common_type<'a>(mut expressions: impl Iterator<Item = &'a Expr>) -> Option<String> {
+    let first = default_type(expressions.next()?)?;
+    expressions.all(|other| default_type(other).as_ref() == Some(&first)).then_some(first)
 }
 
 #[cfg(test)]
@@ -443,10 +471,12 @@ mod tests {
 
     #[test]
     fn a_number_that_nothing_else_is_said_of_is_told() {
-        let made = chronicle(&["let mut n = -5;\nlet x = 1.5;\nlet y = 2_u8;", "n.abs()"]);
-        let section = &made.sections[0];
-        let names: Vec<_> = section.numbers.iter().map(|(n, at, t)| (&**n, &section.text[..*at], *t)).collect();
-        assert_eq!(names, [("n", "let mut n", "i32"), ("x", "let mut n = -5;\nlet x", "f64")]);
+        let code = "let mut n = -5;\nlet x = 1.5;\nlet y = 2_u8;\nlet v = vec![0.0; 3];\nlet a = [(1, 2.)];";
+        let section = &chronicle(&[code, "n.abs()"]).sections[0];
+        assert_eq!(&section.text[..section.numbers[1].1], "let mut n = -5;\nlet x");
+        let types: Vec<_> = section.numbers.iter().map(|(n, _, t)| (&**n, &**t)).collect();
+        let right = [("n", "i32"), ("x", "f64"), ("v", "Vec<f64>"), ("a", "[(i32, f64); 1]")];
+        assert_eq!(types, right);
     }
 
     #[test]

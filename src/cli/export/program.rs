@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use parcell_link::Pin;
 
 use super::script::{Act, Refused, START_WORKERS, Script, Step};
-use super::text::{comment, indented};
+use super::text::{disabled, indented, prose};
 use crate::engine::{Chronicle, Definition, Section};
 
 /// The text of the program.
@@ -22,8 +22,15 @@ pub(super) fn main_rs(title: &str, script: &Script, chronicle: &Chronicle) -> Re
         text += HELPER;
     }
     text += &program.main();
+    let names_workers = |d: &Definition| d.name.as_deref() == Some("Workers");
+    if text.contains(WORKERS) && !chronicle.definitions.iter().any(names_workers) {
+        text = text.replace(WORKERS, "Workers");
+        text = text.replacen("use parcell::prelude", "use parcell::distributed::Workers;\nuse parcell::prelude", 1);
+    }
     Ok(text)
 }
+
+const WORKERS: &str = "parcell::distributed::Workers";
 
 const HELPER: &str = "
 /// Starts workers: in a job of Slurm by its `srun`, on all nodes of the job, else on this machine.
@@ -233,7 +240,7 @@ impl Program<'_> {
         let names: Vec<String> = names.into_iter().collect();
         let names = if names.is_empty() { "What".to_owned() } else { names.join(", ") };
         let mut text = String::from("\n");
-        text += &comment(&format!("{names}: as defined until cell {cell}."), depth);
+        text += &prose(&format!("{names}: as defined until cell {cell}."), depth);
         let (open, close) = self.passed_on(steps, layer.last, depth);
         text + &open + &held + &self.steps(steps, inner, depth + 4) + &close
     }
@@ -306,13 +313,9 @@ impl Program<'_> {
     fn step(&self, steps: &[&Step], at: usize, depth: usize) -> String {
         let Step { cell, magic, act } = steps[at];
         let body = match act {
-            Act::Prose(text) => return format!("\n{}", comment(text, depth)),
+            Act::Prose(text) => return format!("\n{}", prose(text, depth)),
             Act::LeftOut { text, why } => {
-                comment(&format!("Left out, since {why}:\n```\n{}\n```", text.trim_end()), depth)
-                    .lines()
-                    .filter(|line| !line.trim_end().ends_with("// ```"))
-                    .map(|line| format!("{line}\n"))
-                    .collect()
+                format!("{}// Left out, since {why}:\n{}", " ".repeat(depth), disabled(text, depth))
             }
             Act::Line(line) => format!("{}{line}\n", " ".repeat(depth)),
             Act::Threads(threads) => {
@@ -321,7 +324,7 @@ impl Program<'_> {
                 } else {
                     "Left out: the pool of a program keeps its size."
                 };
-                comment(said, depth)
+                disabled(said, depth)
             }
             Act::Rust { section, timed } => self.rust(*cell, *section, *timed, depth),
             Act::Remote { section, driver, targets } => {

@@ -40,29 +40,57 @@ fn strings_of_several_lines(text: &str) -> Vec<Range<usize>> {
     strings
 }
 
-/// Text as a comment. Prose is wrapped; tables, lists and code keep their lines.
-pub(super) fn comment(text: &str, depth: usize) -> String {
-    let margin = " ".repeat(depth);
+/// Markdown as a comment. Paragraphs are wrapped anew; headings, tables and code keep their lines.
+pub(super) fn prose(text: &str, depth: usize) -> String {
+    let width = WIDTH - depth - 3;
     let mut lines = Vec::new();
+    let mut paragraph = String::new();
     let mut in_code = false;
     for line in text.trim().lines().map(str::trim_end) {
-        let fence = line.trim_start().starts_with("```");
+        let bare = line.trim_start();
+        let fence = bare.starts_with("```");
         in_code ^= fence;
-        if in_code || fence || line.trim_start().starts_with('|') {
-            lines.push(line.to_owned());
-        } else {
-            wrap(line, WIDTH - depth - 3, &mut lines);
+        let keeps = in_code || fence || bare.is_empty() || bare.starts_with(['|', '#']);
+        if keeps || begins_entry(bare) {
+            wrap(&std::mem::take(&mut paragraph), width, &mut lines);
+        }
+        match (keeps, paragraph.is_empty()) {
+            (true, _) => lines.push(line.to_owned()),
+            (false, true) => line.clone_into(&mut paragraph),
+            (false, false) => paragraph = format!("{paragraph} {bare}"),
         }
     }
-    let line = |line: String| format!("{margin}// {line}").trim_end().to_owned() + "\n";
-    lines.into_iter().map(line).collect()
+    wrap(&paragraph, width, &mut lines);
+    lines.iter().map(|line| commented(line, depth)).collect()
+}
+
+/// Code as a comment, every line as it is.
+pub(super) fn disabled(code: &str, depth: usize) -> String {
+    code.trim_end().lines().map(|line| commented(line, depth)).collect()
+}
+
+fn commented(line: &str, depth: usize) -> String {
+    format!("{}// {line}", " ".repeat(depth)).trim_end().to_owned() + "\n"
+}
+
+/// Whether a line begins an entry of a list.
+fn begins_entry(line: &str) -> bool {
+    let number = line.trim_start_matches(|c: char| c.is_ascii_digit());
+    line.starts_with("- ")
+        || line.starts_with("* ")
+        || number.len() < line.len() && number.starts_with(". ")
 }
 
 fn wrap(line: &str, width: usize, lines: &mut Vec<String>) {
+    if line.is_empty() {
+        return;
+    }
+    let entry = line.trim_start();
+    let margin = if begins_entry(entry) { line.len() - entry.len() + 2 } else { 0 };
     let mut now = String::new();
     for word in line.split(' ') {
-        if !now.is_empty() && now.chars().count() + 1 + word.chars().count() > width {
-            lines.push(std::mem::take(&mut now));
+        if !now.trim().is_empty() && now.chars().count() + 1 + word.chars().count() > width {
+            lines.push(std::mem::replace(&mut now, " ".repeat(margin.saturating_sub(1))));
         } else if !now.is_empty() {
             now.push(' ');
         }
@@ -85,9 +113,12 @@ mod tests {
     #[test]
     fn prose_becomes_comments() {
         let long = "word ".repeat(30);
-        let text = format!("# Title\n\n{long}\n```rust\n{long}\n```\n");
-        let comment = comment(&text, 4);
+        let text = format!("# Title\n\n{long}\nmore\n- {long}\n- b\n```rust\n{long}\n```\n");
+        let comment = prose(&text, 4);
         assert!(comment.starts_with("    // # Title\n    //\n    // word word"), "{comment}");
-        assert_eq!(comment.lines().filter(|l| l.chars().count() > WIDTH).count(), 1, "{comment}");
+        assert!(comment.contains("word word more\n    // - word"), "{comment}");
+        assert!(comment.contains("\n    //   word") && comment.contains("\n    // - b\n"), "{comment}");
+        let too_long = comment.lines().filter(|l| l.chars().count() > WIDTH);
+        assert_eq!(too_long.count(), 1, "only code may be: {comment}");
     }
 }
