@@ -139,7 +139,8 @@ impl Writer {
         self.states.push(next);
         self.texts.push(text.to_owned());
         let section = section(text, parsed);
-        for item in self.reached(section.mentions.iter().map(String::as_str), self.now()) {
+        let mentions = section.mentions.iter().map(String::as_str);
+        for item in self.reached(mentions, Some(number), self.now()) {
             if let Some(life) = self.lives.iter_mut().rfind(|life| life.item == item) {
                 life.used.insert(number);
             }
@@ -164,9 +165,11 @@ impl Writer {
         }
         let ends = |item: &SessionItem| {
             let mentions = item.item.mentions.iter().map(String::as_str);
+            let uses = || self.reached(mentions, section_of(item), self.now());
             gone.contains(&std::ptr::from_ref(item))
                 || !gone.is_empty()
-                    && self.reached(mentions, self.now()).iter().any(|used| gone.contains(used))
+                    && item.item.kind != "use"
+                    && uses().iter().any(|used| gone.contains(used))
         };
         let ending: HashSet<_> =
             self.now().iter().filter(|item| ends(item)).map(std::ptr::from_ref).collect();
@@ -188,22 +191,27 @@ impl Writer {
         self.lives.extend(begun);
     }
 
-    /// What names reach in a state. Of `use` items those that are named, and those that may name a
-    /// trait, whose methods are called without naming it.
+    /// What names reach in a state that stand in a section. Of `use` items those that are named, and
+    /// those that may name a trait, whose methods are called without naming it, unless what calls
+    /// them is older.
     fn reached<'a>(
         &self,
         names: impl Iterator<Item = &'a str> + Clone,
+        section: Option<usize>,
         state: &'a Items,
     ) -> Vec<*const SessionItem> {
         let all = state.reached(names.clone(), &self.nowhere);
         let mut named: HashSet<&str> = names.collect();
-        let others = all.iter().filter(|item| item.item.kind != "use");
-        named.extend(others.flat_map(|item| item.item.mentions.iter().map(String::as_str)));
+        let mut youngest = section;
+        for item in all.iter().filter(|item| item.item.kind != "use") {
+            named.extend(item.item.mentions.iter().map(String::as_str));
+            youngest = youngest.max(section_of(item));
+        }
         let counts = |item: &SessionItem| match &item.item.key {
             Key::Use(name) => {
-                let may_be_trait =
-                    item.source.name != "prelude" && name.starts_with(char::is_uppercase);
-                may_be_trait || named.contains(name.as_str())
+                let section = section_of(item);
+                let may_be_trait = section.is_some() && name.starts_with(char::is_uppercase);
+                named.contains(name.as_str()) || may_be_trait && section <= youngest
             }
             _ => true,
         };
@@ -272,6 +280,11 @@ impl Writer {
     }
 }
 
+/// The section that has an item; none for those from before the first.
+fn section_of(item: &SessionItem) -> Option<usize> {
+    item.source.name.parse().ok()
+}
+
 fn addresses(items: &Items) -> Vec<*const SessionItem> {
     items.iter().map(std::ptr::from_ref).collect()
 }
@@ -296,14 +309,14 @@ fn with_comments(source: &str, range: &Range<usize>) -> Range<usize> {
     let mut start = source[..range.start].rfind('\n').map_or(0, |at| at + 1);
     if !source[start..range.start].trim().is_empty() {
         start = range.start;
-    }
-    while start > 0 && start != range.start || start == 0 {
-        let Some(above) = start.checked_sub(1) else { break };
-        let line = source[..above].rfind('\n').map_or(0, |at| at + 1);
-        if !source[line..above].trim_start().starts_with("//") {
-            break;
+    } else {
+        while let Some(above) = start.checked_sub(1) {
+            let line = source[..above].rfind('\n').map_or(0, |at| at + 1);
+            if !source[line..above].trim_start().starts_with("//") {
+                break;
+            }
+            start = line;
         }
-        start = line;
     }
     let rest = &source[range.end..];
     let line = &rest[..rest.find('\n').unwrap_or(rest.len())];
@@ -459,9 +472,10 @@ mod tests {
 
     #[test]
     fn items_and_statements_part_with_their_comments() {
-        let code = "// first\nlet a = 5;\n\n/// Doubles.\n// really\nfn f(x: i32) -> i32 { 2 * x } // so\n\nf(a) // shown";
+        let code = "// of g\nfn g() {}\n// first\nlet a = 5;\n\n/// Doubles.\n// really\nfn f(x: i32) -> i32 { 2 * x } // so\n\nf(a) // shown";
         let made = chronicle(&[code]);
-        assert_eq!(made.definitions[0].text, "/// Doubles.\n// really\nfn f(x: i32) -> i32 { 2 * x } // so");
+        assert_eq!(made.definitions[0].text, "// of g\nfn g() {}");
+        assert_eq!(made.definitions[1].text, "/// Doubles.\n// really\nfn f(x: i32) -> i32 { 2 * x } // so");
         let section = &made.sections[0];
         assert_eq!(section.text, "// first\nlet a = 5;\n\nf(a) // shown");
         assert_eq!(section.tail.clone().map(|t| &section.text[t]), Some("f(a)"));
@@ -532,6 +546,20 @@ mod tests {
             ]
         );
         assert_eq!(told(&chronicle(&["spawn();"])), []);
+    }
+
+    #[test]
+    fn a_use_that_comes_later_changes_nothing_for_what_is_older() {
+        let cells = ["fn f() {}\nf();", "use a::Write;\nfn g() {}\ng();", "use b::Write;", "f();"];
+        assert_eq!(
+            told(&chronicle(&cells)),
+            [
+                ("fn f() {}", 0, None, vec![0, 3]),
+                ("use a::Write;", 1, Some(2), vec![1]),
+                ("fn g() {}", 1, Some(2), vec![1]),
+                ("use b::Write;", 2, None, vec![3]),
+            ]
+        );
     }
 
     #[test]

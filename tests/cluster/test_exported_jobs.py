@@ -1,5 +1,6 @@
 """Programs that `parcell export` writes, as jobs of a real Slurm."""
 
+import json
 import os
 
 import pytest
@@ -38,7 +39,8 @@ def test_a_notebook_with_local_workers_runs_on_the_nodes_of_a_job(slurm, worksho
     printed = (tmp_path / "job.out").read_text().splitlines()
     assert done.returncode == 0, done.stderr + "\n".join(printed)
     assert printed[0] == "true" and printed[2] == "719400.0", printed
-    assert printed[1].count('"n1"') == 2 and printed[1].count('"n2"') == 2, printed
+    nodes = json.loads(printed[1])
+    assert len(nodes) == 4 and set(nodes) == {"n1", "n2"}, printed
     wait_until(lambda: not slurm.jobs(), "the job has ended", 30)
     assert not slurm.processes()
 

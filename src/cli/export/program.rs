@@ -15,7 +15,7 @@ pub(super) fn main_rs(title: &str, script: &Script, chronicle: &Chronicle) -> Re
     let mut text = format!(
         "//! What the notebook {title} computes; written by `parcell export`.\n\n\
          // A notebook defines and shows more than it uses later.\n\
-         #![allow(unused)]\n\nuse parcell::prelude::*;\n"
+         #![allow(unused, dropping_copy_types)]\n\nuse parcell::prelude::*;\n"
     );
     text += &program.definitions();
     if program.starts_workers() {

@@ -189,8 +189,11 @@ pub(super) fn prelude() -> String {
     }
     names.sort();
     names.dedup();
-    let common = "use std::prelude::v1::{Box, Option, Result, String, Vec};";
-    format!("{common} use parcell::prelude::{{{}}};", names.join(", "))
+    // Items of their own: one that a cell takes has nothing to do with the others.
+    let common = "use std::boxed::Box; use std::option::Option; use std::result::Result; \
+                  use std::string::String; use std::vec::Vec;";
+    let one = |name: &String| format!(" use parcell::prelude::{name};");
+    common.to_owned() + &names.iter().map(one).collect::<String>()
 }
 
 fn collect(tree: &syn::UseTree, names: &mut Vec<String>) {

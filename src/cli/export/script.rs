@@ -164,7 +164,7 @@ impl Script {
                 }
             }
             Asked::Forget(names) => {
-                let section = self.section(cell, &format!("drop(({},));", names.join(", ")));
+                let section = self.section(cell, &drop_of(&names));
                 Act::Rust { section, timed }
             }
             Asked::Threads(threads) => {
@@ -222,6 +222,10 @@ impl Script {
         self.step(cell, Some(written), Act::Line(line));
         Ok(())
     }
+}
+
+fn drop_of(names: &[String]) -> String {
+    names.iter().map(|name| format!("drop({name});")).collect::<Vec<_>>().join("\n")
 }
 
 /// The function of the program that starts workers.
