@@ -72,7 +72,8 @@ def run(program: Path, **options) -> list[str]:
     """The lines that a program prints."""
     done = call(program, **options)
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.splitlines()
+    # A notebook shows a worker's value on the line that names the worker, a program below it.
+    return re.sub(r"(From worker \d+:)\n", r"\1\t", done.stdout).splitlines()
 
 
 def stored(notebook: Path, but: tuple[int, ...] = ()) -> list[str]:
@@ -84,6 +85,8 @@ def stored(notebook: Path, but: tuple[int, ...] = ()) -> list[str]:
         if cell.cell_type != "code" or tags or magic or number in but:
             continue
         for output in cell.outputs:
+            if output.get("name") == "stderr":
+                continue
             text = output.get("text") or output.get("data", {}).get("text/plain", "")
             lines += plain(text).splitlines()
     return lines

@@ -186,7 +186,8 @@ impl Writer {
             }
         }
         let renewed: HashSet<_> = renewed.into_values().collect();
-        let new = after.into_iter().filter(|item| !before.contains(item) && !renewed.contains(item));
+        let new =
+            after.into_iter().filter(|item| !before.contains(item) && !renewed.contains(item));
         begun.extend(new.map(|item| Life::begin(item, item, Some(number), number)));
         self.lives.extend(begun);
     }
@@ -250,7 +251,8 @@ impl Writer {
         let item = items[&life.origin];
         let beside = self.lives.iter().filter(|other| {
             let other_item = items[&other.origin];
-            Arc::ptr_eq(&other_item.source, &item.source) && other_item.item.range == item.item.range
+            Arc::ptr_eq(&other_item.source, &item.source)
+                && other_item.item.range == item.item.range
         });
         let mut all = beside.filter(|other| other.section == life.section);
         life.until.is_none() && all.all(|other| other.until.is_none())
@@ -265,7 +267,8 @@ impl Writer {
         text: String,
     ) -> Option<Definition> {
         // An item that only waited for statements when it was defined stays, as does a `use`.
-        let stays = life.until.is_none() && (life.section == Some(life.from) || item.item.kind == "use");
+        let stays =
+            life.until.is_none() && (life.section == Some(life.from) || item.item.kind == "use");
         if !stays && life.used.is_empty() {
             return None;
         }
@@ -475,7 +478,10 @@ mod tests {
         let code = "// of g\nfn g() {}\n// first\nlet a = 5;\n\n/// Doubles.\n// really\nfn f(x: i32) -> i32 { 2 * x } // so\n\nf(a) // shown";
         let made = chronicle(&[code]);
         assert_eq!(made.definitions[0].text, "// of g\nfn g() {}");
-        assert_eq!(made.definitions[1].text, "/// Doubles.\n// really\nfn f(x: i32) -> i32 { 2 * x } // so");
+        assert_eq!(
+            made.definitions[1].text,
+            "/// Doubles.\n// really\nfn f(x: i32) -> i32 { 2 * x } // so"
+        );
         let section = &made.sections[0];
         assert_eq!(section.text, "// first\nlet a = 5;\n\nf(a) // shown");
         assert_eq!(section.tail.clone().map(|t| &section.text[t]), Some("f(a)"));
@@ -495,12 +501,16 @@ mod tests {
 
     #[test]
     fn a_statement_is_closed() {
-        assert_eq!(chronicle(&["let mut a = 1; a = 2 // so"]).sections[0].text, "let mut a = 1; a = 2; // so");
+        assert_eq!(
+            chronicle(&["let mut a = 1; a = 2 // so"]).sections[0].text,
+            "let mut a = 1; a = 2; // so"
+        );
     }
 
     #[test]
     fn the_last_definition_holds_and_earlier_ones_where_they_were_used() {
-        let made = chronicle(&["fn a() {}", "fn b() { a() }\nb();", "c();", "fn a() { 1; }", "b();"]);
+        let made =
+            chronicle(&["fn a() {}", "fn b() { a() }\nb();", "c();", "fn a() { 1; }", "b();"]);
         assert_eq!(
             told(&made),
             [

@@ -42,7 +42,7 @@ def test_a_notebook_with_local_workers_runs_on_the_nodes_of_a_job(slurm, worksho
     nodes = json.loads(printed[1])
     assert len(nodes) == 4 and set(nodes) == {"n1", "n2"}, printed
     wait_until(lambda: not slurm.jobs(), "the job has ended", 30)
-    assert not slurm.processes()
+    wait_until(lambda: not slurm.processes("slow-series"), "the program and its workers have ended")
 
 
 def test_a_job_without_the_program_says_how_to_build_it(slurm, parcell, tmp_path):

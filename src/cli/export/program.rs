@@ -9,7 +9,11 @@ use super::text::{disabled, indented, prose};
 use crate::engine::{Chronicle, Definition, Section};
 
 /// The text of the program.
-pub(super) fn main_rs(title: &str, script: &Script, chronicle: &Chronicle) -> Result<String, Refused> {
+pub(super) fn main_rs(
+    title: &str,
+    script: &Script,
+    chronicle: &Chronicle,
+) -> Result<String, Refused> {
     let program = Program { script, chronicle, kept: kept(script, chronicle) };
     program.refuse()?;
     let mut text = format!(
@@ -25,7 +29,11 @@ pub(super) fn main_rs(title: &str, script: &Script, chronicle: &Chronicle) -> Re
     let names_workers = |d: &Definition| d.name.as_deref() == Some("Workers");
     if text.contains(WORKERS) && !chronicle.definitions.iter().any(names_workers) {
         text = text.replace(WORKERS, "Workers");
-        text = text.replacen("use parcell::prelude", "use parcell::distributed::Workers;\nuse parcell::prelude", 1);
+        text = text.replacen(
+            "use parcell::prelude",
+            "use parcell::distributed::Workers;\nuse parcell::prelude",
+            1,
+        );
     }
     Ok(text)
 }
@@ -113,7 +121,8 @@ impl Program<'_> {
     }
 
     fn starts_workers(&self) -> bool {
-        let starts = |step: &Step| matches!(&step.act, Act::Line(l) if l.starts_with(START_WORKERS));
+        let starts =
+            |step: &Step| matches!(&step.act, Act::Line(l) if l.starts_with(START_WORKERS));
         self.script.steps.iter().any(starts)
     }
 
@@ -220,7 +229,8 @@ impl Program<'_> {
             while section(steps[end - 1]).is_none() {
                 end -= 1;
             }
-            let inner: Vec<Layer> = layers.iter().filter(|l| l.until < layer.until).cloned().collect();
+            let inner: Vec<Layer> =
+                layers.iter().filter(|l| l.until < layer.until).cloned().collect();
             text += &self.block(layer, &steps[at..end], &inner, depth);
             at = end;
         }
@@ -232,7 +242,8 @@ impl Program<'_> {
         let cell = self.script.cells[layer.until];
         let mut held = String::new();
         let mut names = BTreeSet::new();
-        for definition in self.chronicle.definitions.iter().filter(|d| d.until == Some(layer.until)) {
+        for definition in self.chronicle.definitions.iter().filter(|d| d.until == Some(layer.until))
+        {
             names.extend(definition.name.as_ref().map(|name| format!("`{name}`")));
             held += &indented(definition.text.trim(), depth + 4);
             held.push('\n');
@@ -294,7 +305,8 @@ impl Program<'_> {
 
     /// What a section that runs on workers uses of what is kept there.
     fn used_by(&self, section: usize) -> Vec<&Kept> {
-        let is_remote = |step: &&Step| matches!(step.act, Act::Remote { section: s, .. } if s == section);
+        let is_remote =
+            |step: &&Step| matches!(step.act, Act::Remote { section: s, .. } if s == section);
         if !self.script.steps.iter().any(|step| is_remote(&step)) {
             return Vec::new();
         }
@@ -302,7 +314,10 @@ impl Program<'_> {
         // The latest that has a name is meant.
         let latest = |kept: &Kept, name: &String| {
             let later = self.kept.iter().filter(|other| other.section < section);
-            later.rev().find(|other| other.names.contains(name)).is_some_and(|l| l.name == kept.name)
+            later
+                .rev()
+                .find(|other| other.names.contains(name))
+                .is_some_and(|l| l.name == kept.name)
         };
         let earlier = self.kept.iter().filter(|kept| kept.section < section);
         earlier
@@ -363,7 +378,8 @@ impl Program<'_> {
             indented(&statements, depth) + "\n"
         };
         if timed {
-            text += &format!("{margin}println!(\"run {{:.3?}}\", start_of_cell_{cell}.elapsed());\n");
+            text +=
+                &format!("{margin}println!(\"run {{:.3?}}\", start_of_cell_{cell}.elapsed());\n");
         }
         text
     }
@@ -424,7 +440,9 @@ impl Program<'_> {
         let used = self.used_by(number);
         let alone = driver && own.is_none() && used.is_empty();
         let processes = match (targets, driver) {
-            (Some(ids), _) => format!("[{}]", ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")),
+            (Some(ids), _) => {
+                format!("[{}]", ids.iter().map(u32::to_string).collect::<Vec<_>>().join(", "))
+            }
             (None, true) => "&procs()[1..]".to_owned(),
             (None, false) => "&workers()".to_owned(),
         };
@@ -432,7 +450,8 @@ impl Program<'_> {
         if let Some(kept) = own {
             let names = kept.names.join(", ");
             let processes = if targets.is_some() { format!("&{processes}") } else { processes };
-            text += &format!("{margin}let {} = WorkerLocal::new_on({processes}, || {{\n", kept.name);
+            text +=
+                &format!("{margin}let {} = WorkerLocal::new_on({processes}, || {{\n", kept.name);
             text += &indented(&statements, depth + 4);
             text += &format!("\n{margin}    Some(({names},))\n{margin}}});\n");
         } else {

@@ -160,7 +160,9 @@ impl Script {
                 match on {
                     Where::Driver => Act::Rust { section, timed },
                     Where::Everywhere => Act::Remote { section, driver: true, targets: None },
-                    Where::Workers { targets, .. } => Act::Remote { section, driver: false, targets },
+                    Where::Workers { targets, .. } => {
+                        Act::Remote { section, driver: false, targets }
+                    }
                 }
             }
             Asked::Forget(names) => {
@@ -193,7 +195,8 @@ impl Script {
     fn call(&mut self, cell: usize, written: &str, command: Command) -> Result<(), Refused> {
         let line = match command {
             Command::AddWorkers { count, options } => {
-                let wanted = wanted(count, &options).map_err(|problem| Refused { cell, problem })?;
+                let wanted =
+                    wanted(count, &options).map_err(|problem| Refused { cell, problem })?;
                 self.running += count.unwrap_or(0);
                 self.workers = self.workers.max(self.running);
                 self.worker_threads = self.worker_threads.max(options.threads.unwrap_or(1));
@@ -203,14 +206,17 @@ impl Script {
                 }
             }
             Command::RemoveWorkers { ids, timeout } => {
-                self.running -= ids.as_ref().map_or(self.running, |ids| ids.len().min(self.running));
+                self.running -=
+                    ids.as_ref().map_or(self.running, |ids| ids.len().min(self.running));
                 // Of `%rmworkers 2-9` those that there are.
                 let ids = match ids {
                     Some(ids) => format!("&{ids:?}"),
                     None => "&procs()[1..]".to_owned(),
                 };
                 match timeout {
-                    Some(seconds) => format!("parcell::distributed::try_rmprocs({ids}, {seconds:?})?;"),
+                    Some(seconds) => {
+                        format!("parcell::distributed::try_rmprocs({ids}, {seconds:?})?;")
+                    }
                     None => format!("rmprocs({ids});"),
                 }
             }

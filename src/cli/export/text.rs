@@ -117,7 +117,10 @@ mod tests {
         let comment = prose(&text, 4);
         assert!(comment.starts_with("    // # Title\n    //\n    // word word"), "{comment}");
         assert!(comment.contains("word word more\n    // - word"), "{comment}");
-        assert!(comment.contains("\n    //   word") && comment.contains("\n    // - b\n"), "{comment}");
+        assert!(
+            comment.contains("\n    //   word") && comment.contains("\n    // - b\n"),
+            "{comment}"
+        );
         let too_long = comment.lines().filter(|l| l.chars().count() > WIDTH);
         assert_eq!(too_long.count(), 1, "only code may be: {comment}");
     }
