@@ -81,7 +81,8 @@ def stored(notebook: Path, but: tuple[int, ...] = ()) -> list[str]:
     lines = []
     for number, cell in enumerate(nbformat.read(notebook, as_version=4).cells, 1):
         tags = cell.metadata.get("tags", [])
-        magic = cell.source.startswith(("%", "!")) and not cell.source.startswith("%%")
+        remote = cell.source.startswith(("%%px", "%%everywhere"))
+        magic = cell.source.startswith(("%", "!")) and not remote
         if cell.cell_type != "code" or tags or magic or number in but:
             continue
         for output in cell.outputs:

@@ -140,7 +140,9 @@ impl Writer {
         self.texts.push(text.to_owned());
         let section = section(text, parsed);
         let mentions = section.mentions.iter().map(String::as_str);
-        for item in self.reached(mentions, Some(number), self.now()) {
+        let does = !section.text.is_empty();
+        let reached = does.then(|| self.reached(mentions, Some(number), self.now()));
+        for item in reached.into_iter().flatten() {
             if let Some(life) = self.lives.iter_mut().rfind(|life| life.item == item) {
                 life.used.insert(number);
             }
@@ -230,7 +232,12 @@ impl Writer {
             let item = items[&life.origin];
             let Some(own) = life.section else {
                 if life.until.is_some() {
-                    definitions.extend(self.definition(life, item, 0, item.item.text.clone()));
+                    definitions.extend(self.definition(
+                        life,
+                        item,
+                        0,
+                        item.item.text.trim().to_owned(),
+                    ));
                 }
                 continue;
             };
@@ -239,7 +246,11 @@ impl Writer {
             if item.item.kind == "use" && whole && !written.insert((own, item.item.range.start)) {
                 continue;
             }
-            let text = if whole { text_of(item, &self.texts[own]) } else { item.item.text.clone() };
+            let text = if whole {
+                text_of(item, &self.texts[own])
+            } else {
+                item.item.text.trim().to_owned()
+            };
             definitions.extend(self.definition(life, item, own, text));
         }
         definitions.sort_by_key(|definition| definition.section);
@@ -538,8 +549,8 @@ mod tests {
         assert_eq!(
             told(&made),
             [
-                (" use a::b;", 0, Some(1), vec![0]),
-                (" use a::c;", 0, None, vec![]),
+                ("use a::b;", 0, Some(1), vec![0]),
+                ("use a::c;", 0, None, vec![]),
                 ("use d::b;", 1, None, vec![2]),
             ]
         );
@@ -551,7 +562,7 @@ mod tests {
         assert_eq!(
             told(&made),
             [
-                (" use prelude::spawn;", 0, Some(1), vec![0]),
+                ("use prelude::spawn;", 0, Some(1), vec![0]),
                 ("use std::thread::spawn;", 1, None, vec![2]),
             ]
         );

@@ -90,7 +90,7 @@ fn wrap(line: &str, width: usize, lines: &mut Vec<String>) {
     let mut now = String::new();
     for word in line.split(' ') {
         if !now.trim().is_empty() && now.chars().count() + 1 + word.chars().count() > width {
-            lines.push(std::mem::replace(&mut now, " ".repeat(margin.saturating_sub(1))));
+            lines.push(std::mem::replace(&mut now, " ".repeat(margin)));
         } else if !now.is_empty() {
             now.push(' ');
         }
