@@ -24,6 +24,43 @@ const LOCK: &str = include_str!("../../Cargo.lock");
 const CRATES: [&str; 8] =
     ["parcell", "rayon", "ndarray", "serde", "bytemuck", "rand", "num_complex", "tokio"];
 
+/// The sources of the library that cells use, for programs that are written from notebooks.
+#[derive(Debug)]
+pub struct Sources {
+    /// Files, each with its path below a folder that holds the library's crates.
+    pub files: Vec<(PathBuf, &'static [u8])>,
+    /// What the manifests of these crates take from their workspace's `[workspace.package]`.
+    pub package: Table,
+    /// A `Cargo.lock` with the versions that the kernel was built with.
+    pub lock: &'static str,
+}
+
+/// The sources that the kernel carries.
+pub fn sources() -> Sources {
+    let mut files = Vec::new();
+    for (name, dir) in [("parcell", &PARCELL), ("parcell-link", &LINK), ("parcell-macros", &MACROS)]
+    {
+        collect(dir, Path::new(name), &mut files);
+    }
+    let manifest: Table = MANIFEST.parse().expect("our own manifest is TOML");
+    let package = manifest["workspace"]["package"].as_table().cloned().unwrap_or_default();
+    Sources { files, package, lock: LOCK }
+}
+
+fn collect(dir: &Dir<'static>, below: &Path, files: &mut Vec<(PathBuf, &'static [u8])>) {
+    for entry in dir.entries() {
+        match entry {
+            DirEntry::Dir(inner) => collect(inner, below, files),
+            DirEntry::File(file) => files.push((below.join(file.path()), file.contents())),
+        }
+    }
+}
+
+/// Crates that cells can name without `:dep`, by the names that cells use.
+pub fn named_crates() -> &'static [&'static str] {
+    &CRATES
+}
+
 /// Finds the cell library, or builds it (a minute on two cores), telling of progress.
 ///
 /// Blocks; if another process is building the same library, waits for it.

@@ -14,7 +14,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-pub use build::prepare;
+pub use build::{Sources, named_crates, prepare, sources};
 pub use compilers::Compilers;
 pub use dependencies::Dependencies;
 use serde::{Deserialize, Serialize};

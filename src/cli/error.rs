@@ -87,6 +87,22 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A cell that cannot become part of a program.
+    #[error("cell {cell} of {} cannot be exported: {problem}", path.display())]
+    Export {
+        /// The cell, counted from 1 over all cells of the file.
+        cell: usize,
+        /// The notebook.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// A folder to write into holds something.
+    #[error(
+        "{} is not empty: name another folder, or use --force, which overwrites what was exported \
+         there before and leaves other files alone", .0.display()
+    )]
+    NotEmpty(PathBuf),
     /// Arguments that do not go together.
     #[error("{0}")]
     Usage(&'static str),

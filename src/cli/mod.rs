@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod clean;
 mod doctor;
 mod error;
+mod export;
 mod files;
 mod install;
 mod kernelspec;
@@ -47,6 +48,8 @@ enum Command {
     Lab(lab::Options),
     /// Run notebooks without Jupyter and print what they show.
     Run(run::Options),
+    /// Write a notebook as a cargo project and a Slurm script that compute the same.
+    Export(export::Options),
     /// Check this machine, and say how to mend what is missing.
     Doctor(doctor::Options),
     /// Remove left-over session folders and old cell libraries.
@@ -78,6 +81,7 @@ impl Command {
             Command::Kernel(options) => Ok(crate::kernel::serve(&options.file)?),
             Command::Lab(options) => lab::run(&options),
             Command::Run(options) => run::run(&options),
+            Command::Export(options) => export::run(&options),
             Command::Doctor(options) => doctor::run(&options),
             Command::Clean(options) => clean::run(&options),
             Command::Worker(options) => worker::run(&options),

@@ -46,6 +46,15 @@ impl CodeCell {
     }
 }
 
+/// What a cell of a notebook is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum AnyCell {
+    /// Code.
+    Code(CodeCell),
+    /// Markdown text.
+    Prose(String),
+}
+
 impl Notebook {
     /// Reads a notebook.
     pub(super) fn read(path: &Path) -> Result<Notebook, Error> {
@@ -80,6 +89,27 @@ impl Notebook {
         let code = cells.filter(|(_, c)| c["cell_type"] == "code");
         code.map(|(index, c)| CodeCell { index, source: joined(&c["source"]), tags: tags(c) })
             .collect()
+    }
+
+    /// All cells of code and text, in order.
+    pub(super) fn cells(&self) -> Vec<AnyCell> {
+        let mut code = self.code_cells().into_iter().peekable();
+        let cells = self.root["cells"].as_array().into_iter().flatten().enumerate();
+        let any = cells.filter_map(|(index, cell)| match code.next_if(|c| c.index == index) {
+            Some(code) => Some(AnyCell::Code(code)),
+            None if cell["cell_type"] == "markdown" => {
+                Some(AnyCell::Prose(joined(&cell["source"])))
+            }
+            None => None,
+        });
+        any.collect()
+    }
+
+    /// The language that its cells are in, where the file tells.
+    pub(super) fn language(&self) -> Option<&str> {
+        let metadata = &self.root["metadata"];
+        let named = [&metadata["language_info"]["name"], &metadata["kernelspec"]["language"]];
+        named.into_iter().find_map(Value::as_str)
     }
 
     /// Sets what a run made of a cell; without a count the cell counts as not run.

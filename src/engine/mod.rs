@@ -10,6 +10,7 @@
 
 mod ahead;
 mod analyst;
+mod chronicle;
 mod completeness;
 mod diagnose;
 mod draft;
@@ -39,6 +40,7 @@ use sha2::{Digest, Sha256};
 
 pub use ahead::Ahead;
 pub use analyst::{Analyst, server as analyst_server};
+pub use chronicle::{Chronicle, Definition, Section};
 pub use completeness::completeness;
 pub use local::LocalEngine;
 pub use places::in_words;
