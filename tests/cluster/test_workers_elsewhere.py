@@ -218,7 +218,9 @@ def test_a_killed_worker_is_told_with_the_reason(pair):
 def test_nothing_is_left_when_the_kernel_is_killed(pair):
     cluster, kernel = pair
     for process in cluster.head.processes("parcell"):
-        process.send_signal(signal.SIGKILL)
+        # The driver may have noticed already that the kernel is gone.
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
     wait_until(lambda: not any(host.processes() for host in cluster), "nothing is left", 5)
 
 
