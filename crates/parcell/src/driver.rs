@@ -99,7 +99,6 @@ fn end(kernel_is_gone: bool) -> ! {
             remove(std::path::Path::new(path));
         }
     }
-    distributed::end_of_session();
     // SAFETY: plain system calls. The kernel made this process the leader of its own group, so
     // group 0 holds it and its descendants only.
     unsafe {

@@ -75,7 +75,6 @@ pub use error::{CompositeError, RemoteError, RemotePanic};
 pub use future::RemoteFuture;
 pub use launch::LaunchError;
 pub use loops::Distributed;
-pub(crate) use managers::end_of_session;
 pub use message::Census;
 #[doc(hidden)]
 pub use parcell_macros as macros_of;

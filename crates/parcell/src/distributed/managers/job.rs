@@ -2,9 +2,8 @@
 //! and cancelled when these are not wanted any more.
 
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::Builder;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use parcell_link::WorkerOptions;
 
 use super::client::{Running, ticket};
 use super::script::TicketFile;
+use super::will::Will;
 use crate::distributed::address::Address;
 use crate::distributed::launch::{self, LaunchError, Launched};
 use crate::distributed::node::node;
@@ -43,37 +43,6 @@ pub(crate) struct Job {
     pub(crate) describe: fn(&str) -> String,
 }
 
-/// Jobs that were not cancelled yet, with the commands for it.
-static OPEN: Mutex<Vec<(String, Vec<String>)>> = Mutex::new(Vec::new());
-
-/// Cancels what was submitted, without waiting: for the end of the process.
-pub(crate) fn cancel_all() {
-    let open = std::mem::take(&mut *OPEN.lock().unwrap_or_else(PoisonError::into_inner));
-    open.into_iter().for_each(|(_, command)| run_apart(&command));
-}
-
-/// Cancels a job, unless that was done.
-fn cancel(number: &str) {
-    let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(place) = open.iter().position(|(own, _)| own == number) {
-        let (_, command) = open.remove(place);
-        drop(open);
-        run_apart(&command);
-    }
-}
-
-/// Runs a command that goes on when this process and its group are gone.
-fn run_apart(command: &[String]) {
-    let mut command = self::command(command);
-    // If it does not start, the job ends when its workers find no session.
-    let _ = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn();
-}
-
 fn command(words: &[String]) -> Command {
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]);
@@ -101,10 +70,10 @@ pub(super) fn start(
         }
     };
     println!("{} job {number} submitted", job.scheduler);
-    let open = (number.clone(), (job.cancel)(&number));
-    OPEN.lock().unwrap_or_else(PoisonError::into_inner).push(open);
-    let cancelled = number.clone();
-    running.end_with(Box::new(move || cancel(&cancelled)));
+    match Will::new(&(job.cancel)(&number)) {
+        Ok(will) => running.end_with(Box::new(move || drop(will))),
+        Err(error) => eprintln!("the job will not be cancelled with this session: {error}"),
+    }
     let watch = Watch { job, number, ids: launched.ids.clone(), log: log.to_owned(), _file: file };
     let thread = Builder::new().name("parcell-job".into()).stack_size(STACK);
     if let Err(error) = thread.spawn(move || watch.watch()) {

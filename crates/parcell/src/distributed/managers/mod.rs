@@ -14,6 +14,7 @@ mod mpi;
 mod script;
 mod slurm;
 mod ssh;
+mod will;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -32,6 +33,7 @@ use crate::interrupt::Seconds;
 
 pub(crate) use client::Running;
 use script::TicketFile;
+use will::Will;
 
 /// Whatever starts workers elsewhere.
 pub(crate) trait Manager: Sync {
@@ -251,14 +253,8 @@ fn ask(command: &[String]) -> Result<String, String> {
     if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
 }
 
-/// The ticket for those who may come at any time, as long as the session.
-static TICKET: Mutex<Option<TicketFile>> = Mutex::new(None);
-
-/// Before this process ends: takes back what would outlive it. Does not wait.
-pub(crate) fn end_of_session() {
-    job::cancel_all();
-    TICKET.lock().unwrap_or_else(PoisonError::into_inner).take();
-}
+/// The ticket for those who may come at any time, and what removes it with this session.
+static TICKET: Mutex<Option<(TicketFile, Will)>> = Mutex::new(None);
 
 /// Says how workers can come, from now on.
 fn open_door(
@@ -272,6 +268,8 @@ fn open_door(
     ticket.build = Some((program.display().to_string(), build.clone()));
     ticket.directory.clone_from(&given.directory);
     file.write(&ticket)?;
+    let remove = ["rm".to_owned(), "-f".to_owned(), file.path().display().to_string()];
+    let will = Will::new(&remove).map_err(|e| format!("nothing would remove the ticket: {e}"))?;
     let ticket = file.path().display();
     println!(
         "workers may join from now on; on a host that sees this file:\n\
@@ -279,7 +277,7 @@ fn open_door(
          \non others start `parcell worker` and paste what is in that file: it is the key to this \
          session, for nobody else's eyes"
     );
-    *TICKET.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    *TICKET.lock().unwrap_or_else(PoisonError::into_inner) = Some((file, will));
     Ok(launch::open_door(build))
 }
 
