@@ -42,6 +42,11 @@ impl Dependencies {
         self.crates.is_empty()
     }
 
+    /// The crates as in a `Cargo.toml`.
+    pub(super) fn into_table(self) -> Table {
+        self.crates.into_iter().collect()
+    }
+
     /// Builds the crates beside `base`. The library that comes back has the same identity as
     /// `base` unless the crates' features forced the cell library itself to be built anew.
     ///
@@ -63,7 +68,7 @@ impl Dependencies {
             link_tree(&base.source.with_file_name("target"), &draft)?;
             fs::rename(&draft, &target).map_err(Error::file(&target))?;
         }
-        let crates: Table = self.crates.clone().into_iter().collect();
+        let crates = self.clone().into_table();
         let (source, what) = (&base.source, "dependencies");
         let package = Package { folder: &folder, source, crates: &crates, what };
         let built = package.build(&toolchain, compilers, progress)?;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod cache;
 mod clean;
 mod doctor;
 mod error;
@@ -49,6 +50,8 @@ enum Command {
     Run(run::Options),
     /// Check this machine, and say how to mend what is missing.
     Doctor(doctor::Options),
+    /// Fetch crates that notebooks can then add without network.
+    Cache(cache::Options),
     /// Remove left-over session folders and old cell libraries.
     Clean(clean::Options),
     /// Join a session as a worker; its `%workers --manager elastic` says how.
@@ -79,6 +82,7 @@ impl Command {
             Command::Lab(options) => lab::run(&options),
             Command::Run(options) => run::run(&options),
             Command::Doctor(options) => doctor::run(&options),
+            Command::Cache(options) => cache::run(&options),
             Command::Clean(options) => clean::run(&options),
             Command::Worker(options) => worker::run(&options),
             Command::Magics => magics::run(),
