@@ -44,9 +44,7 @@ impl Source {
 
 /// Builds from the first source that has all crates. If none has, the error says what happened
 /// where the network was asked.
-pub(super) fn try_each<T>(
-    mut build: impl FnMut(&Source) -> Result<T, Error>,
-) -> Result<T, Error> {
+pub(super) fn try_each<T>(mut build: impl FnMut(&Source) -> Result<T, Error>) -> Result<T, Error> {
     let mut asked = None;
     for source in sources(std::env::var_os("CARGO_HOME").map(PathBuf::from)) {
         match build(&source) {

@@ -57,7 +57,8 @@ pub(super) fn root() -> PathBuf {
 fn check_owner(root: &Path) -> io::Result<()> {
     let found = fs::symlink_metadata(root)?;
     let ours = found.uid() == nix::unistd::getuid().as_raw();
-    if ours && found.is_dir() && found.mode() & 0o022 == 0 || std::env::var_os("PARCELL_TMP").is_some()
+    if ours && found.is_dir() && found.mode() & 0o022 == 0
+        || std::env::var_os("PARCELL_TMP").is_some()
     {
         return Ok(());
     }

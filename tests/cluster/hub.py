@@ -102,7 +102,7 @@ class Campus:
         path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         env = {name: os.environ[name] for name in names} | {"PATH": path, "HOME": "/root"}
         return subprocess.run(
-            [*enter, "env", "-C", "/", *map(str, command)], env=env, text=True, timeout=550,
+            [*enter, "env", "-C", "/", *map(str, command)], env=env, text=True, timeout=800,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )
 
