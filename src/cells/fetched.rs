@@ -30,10 +30,17 @@ impl Fetched {
     /// [`Error::Dependency`] for a line that cannot be understood, [`Error::Build`] with cargo's
     /// words; the list of crates stays as it was.
     pub fn add(&self, lines: &[String], library: &Library) -> Result<(), Error> {
-        let before = fs::read(self.manifest()).ok();
+        let files = [self.manifest(), self.lock()];
+        let before = files.each_ref().map(|file| fs::read(file).ok());
         let result = self.fetch(lines, library);
-        if let (Err(_), Some(before)) = (&result, before) {
-            fs::write(self.manifest(), before).map_err(Error::file(&self.manifest()))?;
+        if result.is_err() {
+            for (file, content) in files.iter().zip(before) {
+                // What cannot be put back is less than what went wrong before.
+                let _ = match content {
+                    Some(content) => fs::write(file, content),
+                    None => fs::remove_file(file),
+                };
+            }
         }
         result
     }
@@ -47,15 +54,14 @@ impl Fetched {
         }
         crates.extend(added.into_table());
         // Solved anew, from what the library itself has: so will sessions do it.
-        let lock = self.folder.join("cells/Cargo.lock");
-        let _ = fs::remove_file(&lock);
+        let _ = fs::remove_file(self.lock());
         let (folder, source, what) = (&*self.folder, &*library.source, "the list of crates");
         Package { folder, source, crates: &crates, what }.fetch(&Toolchain::find()?)
     }
 
     /// The crates with the versions that were fetched, `name version`, by name.
     pub fn list(&self) -> Vec<String> {
-        let lock = fs::read_to_string(self.folder.join("cells/Cargo.lock")).unwrap_or_default();
+        let lock = fs::read_to_string(self.lock()).unwrap_or_default();
         let lock: Table = lock.parse().unwrap_or_default();
         let packages = lock.get("package").and_then(Value::as_array);
         let version = |name: &str| {
@@ -76,6 +82,10 @@ impl Fetched {
         };
         crates.remove("parcell");
         crates
+    }
+
+    fn lock(&self) -> PathBuf {
+        self.folder.join("cells/Cargo.lock")
     }
 
     fn manifest(&self) -> PathBuf {
