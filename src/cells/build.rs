@@ -12,6 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use toml::Table;
 
+use super::sources::{self, Source};
 use super::{Compilers, Error, FLAGS, Library, Progress, Toolchain, linker_hint, roots};
 
 static PARCELL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell");
@@ -304,8 +305,19 @@ impl Package<'_> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Built, Error> {
         self.write()?;
+        sources::try_each(|source| self.build_from(source, toolchain, compilers, progress))
+    }
+
+    fn build_from(
+        &self,
+        source: &Source,
+        toolchain: &Toolchain,
+        compilers: &Compilers,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Built, Error> {
         let target = self.folder.join("target");
         let mut command = self.command(toolchain, &target);
+        source.apply(&mut command);
         let interrupted = || Error::Interrupted(self.what.to_owned());
         let child = compilers.start(&mut command).map_err(Error::file(&toolchain.cargo))?;
         let mut child = child.ok_or_else(interrupted)?;
@@ -326,6 +338,21 @@ impl Package<'_> {
         let folder = target.join(&toolchain.host);
         let search = vec![folder.join("release/deps"), target.join("release/deps")];
         Ok(Built { artifacts, search, what: self.what.to_owned() })
+    }
+
+    /// Writes the package and has cargo fetch all its crates, for the processor at hand, into
+    /// `$CARGO_HOME`.
+    pub(super) fn fetch(&self, toolchain: &Toolchain) -> Result<(), Error> {
+        self.write()?;
+        let mut command = Command::new(&toolchain.cargo);
+        command.args(["fetch", "--target", &toolchain.host]).stdin(Stdio::null());
+        command.env("RUSTC", &toolchain.rustc).current_dir(self.folder.join("cells"));
+        let output = command.output().map_err(Error::file(&toolchain.cargo))?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        Err(Error::Build { what: self.what.to_owned(), log })
     }
 
     fn write(&self) -> Result<(), Error> {

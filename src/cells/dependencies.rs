@@ -3,7 +3,8 @@
 //! sees the same copy of a crate's statics.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
@@ -42,6 +43,11 @@ impl Dependencies {
         self.crates.is_empty()
     }
 
+    /// The crates as in a `Cargo.toml`.
+    pub(super) fn into_table(self) -> Table {
+        self.crates.into_iter().collect()
+    }
+
     /// Builds the crates beside `base`. The library that comes back has the same identity as
     /// `base` unless the crates' features forced the cell library itself to be built anew.
     ///
@@ -63,7 +69,7 @@ impl Dependencies {
             link_tree(&base.source.with_file_name("target"), &draft)?;
             fs::rename(&draft, &target).map_err(Error::file(&target))?;
         }
-        let crates: Table = self.crates.clone().into_iter().collect();
+        let crates = self.clone().into_table();
         let (source, what) = (&base.source, "dependencies");
         let package = Package { folder: &folder, source, crates: &crates, what };
         let built = package.build(&toolchain, compilers, progress)?;
@@ -162,7 +168,8 @@ fn local(path: &Path) -> Result<(String, Value), String> {
     ))
 }
 
-/// Copies a tree by hard links (by contents where the file system allows no link): the dependency
+/// Copies a tree by hard links (by contents where that is not allowed: to another file system, or of
+/// another user's files): the dependency
 /// build starts from what is built, and what cargo replaces leaves the original alone.
 fn link_tree(from: &Path, to: &Path) -> Result<(), Error> {
     fs::create_dir_all(to).map_err(Error::file(to))?;
@@ -172,15 +179,32 @@ fn link_tree(from: &Path, to: &Path) -> Result<(), Error> {
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             link_tree(&source, &copy)?;
         } else if fs::hard_link(&source, &copy).is_err() {
-            fs::copy(&source, &copy).map_err(Error::file(&copy))?;
+            copy_with_time(&source, &copy).map_err(Error::file(&copy))?;
         }
     }
     Ok(())
 }
 
+/// Cargo tells by the times of files what it has to build again.
+fn copy_with_time(source: &Path, copy: &Path) -> io::Result<()> {
+    fs::copy(source, copy)?;
+    File::open(copy)?.set_modified(source.metadata()?.modified()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_copy_is_as_old_as_what_was_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, copy) = (folder.path().join("source"), folder.path().join("copy"));
+        fs::write(&source, "x").unwrap();
+        let then = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+        File::open(&source).unwrap().set_modified(then).unwrap();
+        copy_with_time(&source, &copy).unwrap();
+        assert_eq!(copy.metadata().unwrap().modified().unwrap(), then);
+    }
 
     fn lines(text: &str) -> Result<Vec<String>, Error> {
         let mut dependencies = Dependencies::default();

@@ -8,6 +8,8 @@
 mod build;
 mod compilers;
 mod dependencies;
+mod fetched;
+mod sources;
 mod toolchain;
 
 use std::io;
@@ -17,6 +19,7 @@ use std::time::{Duration, SystemTime};
 pub use build::{Sources, named_crates, prepare, sources};
 pub use compilers::Compilers;
 pub use dependencies::Dependencies;
+pub use fetched::Fetched;
 use serde::{Deserialize, Serialize};
 pub use toolchain::Toolchain;
 

@@ -70,6 +70,14 @@ pub(super) fn binary_of(folder: &Path) -> Option<PathBuf> {
     ours.then_some(binary)
 }
 
+/// The variables that the kernelspec in `folder` sets for its kernel; none if there is none.
+pub(super) fn environment_of(folder: &Path) -> Vec<(String, String)> {
+    let spec = fs::read(folder.join("kernel.json")).unwrap_or_default();
+    let spec: Value = serde_json::from_slice(&spec).unwrap_or_default();
+    let variables = spec["env"].as_object().into_iter().flatten();
+    variables.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned()))).collect()
+}
+
 /// All kernelspecs of ours below a `kernels` folder: their folders and programs.
 pub(super) fn ours_in(kernels: &Path) -> Vec<(PathBuf, PathBuf)> {
     let folders = fs::read_dir(kernels).into_iter().flatten().flatten().map(|e| e.path());

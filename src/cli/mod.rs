@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod cache;
 mod clean;
 mod doctor;
 mod error;
@@ -52,6 +53,8 @@ enum Command {
     Export(export::Options),
     /// Check this machine, and say how to mend what is missing.
     Doctor(doctor::Options),
+    /// Fetch crates that notebooks can then add without network.
+    Cache(cache::Options),
     /// Remove left-over session folders and old cell libraries.
     Clean(clean::Options),
     /// Join a session as a worker; its `%workers --manager elastic` says how.
@@ -83,6 +86,7 @@ impl Command {
             Command::Run(options) => run::run(&options),
             Command::Export(options) => export::run(&options),
             Command::Doctor(options) => doctor::run(&options),
+            Command::Cache(options) => cache::run(&options),
             Command::Clean(options) => clean::run(&options),
             Command::Worker(options) => worker::run(&options),
             Command::Magics => magics::run(),

@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ impl Folder {
         // A session that ends removes the root if it leaves it empty, also between these two steps.
         let make = || {
             DirBuilder::new().recursive(true).mode(0o700).create(root())?;
+            check_owner(&root())?;
             DirBuilder::new().mode(0o700).create(&path)
         };
         make().or_else(|_| make())?;
@@ -49,6 +50,23 @@ impl Drop for Folder {
 pub(super) fn root() -> PathBuf {
     let own = std::env::var_os("PARCELL_TMP").map(PathBuf::from);
     own.unwrap_or_else(|| std::env::temp_dir().join(format!("parcell-{}", nix::unistd::getuid())))
+}
+
+/// Refuses a root that another user made first, who could exchange what compilers write below it.
+/// Any folder that `$PARCELL_TMP` names is the user's own choice.
+fn check_owner(root: &Path) -> io::Result<()> {
+    let found = fs::symlink_metadata(root)?;
+    let ours = found.uid() == nix::unistd::getuid().as_raw();
+    if ours && found.is_dir() && found.mode() & 0o022 == 0
+        || std::env::var_os("PARCELL_TMP").is_some()
+    {
+        return Ok(());
+    }
+    let (path, owner, mode) = (root.display(), found.uid(), found.mode() & 0o7777);
+    Err(io::Error::other(format!(
+        "{path} could be changed by others (it belongs to user {owner}, mode {mode:o}); remove it, \
+         or name a folder of your own in PARCELL_TMP"
+    )))
 }
 
 /// The file whose lock a living session holds.
@@ -95,7 +113,22 @@ fn age(path: &Path) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
+
+    #[test]
+    fn a_root_that_others_can_change_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(check_owner(folder.path()).is_ok());
+        let open = fs::Permissions::from_mode(0o777);
+        fs::set_permissions(folder.path(), open).unwrap();
+        let refused = check_owner(folder.path()).unwrap_err().to_string();
+        assert!(refused.contains("mode 777") && refused.contains("PARCELL_TMP"), "{refused}");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        assert!(check_owner(&link).is_err());
+    }
 
     #[test]
     fn only_folders_without_a_living_session_are_swept() {

@@ -20,6 +20,11 @@ PROGRAMS = {
         "sge_qmaster": "gridengine-master", "sge_execd": "gridengine-exec",
         "qconf": "gridengine-client", "qsub": "gridengine-client",
     },
+    "JupyterHub": {
+        "/usr/bin/python3": "python3-venv", "useradd": "passwd", "chpasswd": "passwd",
+        "runuser": "util-linux", "rustup": "rustup",
+    },
+    "a home on another host": {"sshfs": "sshfs"},
     "MPI": {"mpiexec": "openmpi-bin", "mpicc": "libopenmpi-dev"},
 }
 # What was asked for in vain, with the reason: the closing line of a test run names it.
@@ -44,7 +49,17 @@ def missing(what: str) -> str | None:
         return f"{names} {verb} not installed: apt-get install {' '.join(packages)}"
     if what == "Grid Engine" and os.geteuid() != 0:
         return "a Grid Engine in a folder of its own needs root"
+    if what == "JupyterHub":
+        return missing("hosts") or python_missing()
     return namespaces_missing() if what == "hosts" else None
+
+
+def python_missing() -> str | None:
+    """Why no Python environment can be made that all users can read."""
+    command = ["/usr/bin/python3", "-c", "import venv, ensurepip"]
+    if subprocess.run(command, capture_output=True).returncode:
+        return "/usr/bin/python3 has no venv: apt-get install python3-venv"
+    return None
 
 
 def namespaces_missing() -> str | None:

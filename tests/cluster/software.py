@@ -38,6 +38,8 @@ class Software:
 
     # Names of the processes that are the software itself.
     OWN: Sequence[str] = ()
+    # What stands before each of its commands, where it is to run on another host.
+    enter: Sequence[str] = ()
 
     def __init__(self):
         self.folder, self._keeper = kept_folder(type(self).__name__.lower())
@@ -56,7 +58,7 @@ class Software:
         """Starts a command, a line or words, with the software's variables in its environment."""
         words = shlex.split(command) if isinstance(command, str) else [str(w) for w in command]
         options = {"text": True, "cwd": self.folder, "env": os.environ | self.env} | options
-        return subprocess.Popen(words, **options)
+        return subprocess.Popen([*self.enter, *words], **options)
 
     def run(self, command: str | Sequence[str], timeout: float = 60, check: bool = True) -> str:
         """Runs a command to its end; what it wrote to stdout, without the last newline."""
@@ -93,6 +95,6 @@ class Software:
         """Starts a program that stays until the end, and writes to a log of its name."""
         path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
         variables = [f"{name}={value}" for name, value in {**self.env, "PATH": path}.items()]
-        line = [f"{name}.log", "env", *variables, name, *arguments]
+        line = [f"{name}.log", *self.enter, "env", *variables, name, *arguments]
         self._keeper.stdin.write(json.dumps(line) + "\n")
         self._keeper.stdin.flush()
