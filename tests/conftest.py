@@ -14,8 +14,19 @@ from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 from jupyter_client.manager import KernelManager
 
 KERNEL = "parcell"
+# The notebook that needs a cluster is run by test_playground.py, in one.
+NEEDS_CLUSTER = "08-cluster-managers"
+PLAYGROUND = "PARCELL_PLAYGROUND"  # the variable that is set there
 # Long enough for the first build of the cell library on a loaded machine with two cores.
 PATIENCE = 120
+
+
+def pytest_collection_modifyitems(config, items: list[pytest.Item]):
+    """Leaves what needs a cluster to where there is one."""
+    if PLAYGROUND not in os.environ:
+        elsewhere = [item for item in items if NEEDS_CLUSTER in item.nodeid]
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout: float = 10):

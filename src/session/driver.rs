@@ -38,6 +38,21 @@ pub(super) struct Setting {
     pub(super) threads: Option<Threads>,
 }
 
+/// The variable with which cells and their shell commands find `parcell`, behind all else that they
+/// find: the program that runs is often in no folder of `PATH`.
+pub(super) fn path_to_this_program() -> Option<(String, Option<String>)> {
+    let program = std::env::current_exe().ok()?;
+    let folder = program.parent()?;
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    if folders.iter().any(|own| own.join("parcell").is_file()) {
+        return None;
+    }
+    folders.push(folder.to_owned());
+    let longer = std::env::join_paths(folders).ok()?.into_string().ok()?;
+    Some(("PATH".to_owned(), Some(longer)))
+}
+
 impl Setting {
     /// The kernel's own environment with the session's changes, sorted by name.
     pub(super) fn full_environment(&self) -> BTreeMap<String, String> {

@@ -78,7 +78,7 @@ impl Session {
         let setting = Setting {
             program: PathBuf::new(),
             directory: directory.unwrap_or_else(std::env::temp_dir),
-            environment: Vec::new(),
+            environment: driver::path_to_this_program().into_iter().collect(),
             clean_up: options.remove_at_end,
             threads: None,
         };

@@ -12,7 +12,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Sequence
@@ -23,8 +22,8 @@ import psutil
 import requests
 import websocket
 
-from cluster.hosts import WITH_US, Cluster
-from cluster.slurm import Slurm
+from cluster.hosts import Cluster
+from cluster.playground import HeadSlurm, open_door
 from conftest import PATIENCE, Result, plain, wait_until
 
 HERE = Path(__file__).parent
@@ -186,11 +185,7 @@ class Hub:
     def _open_door(self):
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.address = f"127.0.0.1:{listener.getsockname()[1]}"
-            enter = ["nsenter", "--target", str(self.campus.head.pid), "--net", "--"]
-            words = [sys.executable, "-S", HERE / "door.py", listener.fileno(), PORT]
-            self.door = subprocess.Popen(
-                [*WITH_US, *enter, *map(str, words)], pass_fds=[listener.fileno()]
-            )
+            self.door = open_door(self.campus.head, listener, PORT)
 
     def _answers(self) -> bool:
         assert self.process.poll() is None, f"the hub ended:\n{self.log.read_text()}"
@@ -320,14 +315,13 @@ class WebKernel:
         return result
 
 
-class CampusSlurm(Slurm):
+class CampusSlurm(HeadSlurm):
     """Slurm on the machine of a campus: it is found there without any variable, and jobs run as the
     users who submit them."""
 
     def __init__(self, campus: Campus):
-        self.enter = [*campus.head.enter, "env", "-C", "/"]
         self.campus = campus
-        super().__init__()
+        super().__init__(campus.head)
 
     def _configure(self):
         super()._configure()

@@ -12,7 +12,7 @@ from conftest import wait_until
 
 from cluster import needs
 from cluster.hub import Campus, CampusSlurm, Hub, User, WebKernel
-from cluster.test_workers_elsewhere import SERIES, started
+from cluster.test_workers_elsewhere import SERIES, computes, started
 
 # The first of them waits until the cell library is built.
 pytestmark = pytest.mark.timeout(900)
@@ -125,6 +125,7 @@ def test_servers_are_jobs_of_their_users(campus):
                 assert sorted(users) == ["anna:RUNNING", "bert:RUNNING"]
                 for kernel in (anna, bert):
                     assert started(kernel.ok("%workers 2 --manager slurm")) == 2
+                    computes(kernel, 2)
                 compute_at_once(anna, bert)
                 sees_nothing(anna, bert)
             wait_until(lambda: not slurm.jobs(), "the jobs end", 30)

@@ -22,9 +22,9 @@ pub use crate::display::{
 };
 pub use crate::distributed::{
     CachingPool, CompositeError, ExponentialBackOff, Remote, RemoteChannel, RemoteError,
-    RemoteFuture, WorkerLocal, WorkerPool, addprocs, fetch_all, interrupt, myid, nprocs, nworkers,
-    pmap, procs, remote_do, remotecall, remotecall_fetch, remotecall_wait, rmprocs, wait_all,
-    wait_any, workers,
+    RemoteFuture, WorkerLocal, WorkerPool, Workers, addprocs, fetch_all, interrupt, myid, nprocs,
+    nworkers, pmap, procs, remote_do, remotecall, remotecall_fetch, remotecall_wait, rmprocs,
+    wait_all, wait_any, workers,
 };
 pub use crate::interrupt::sleep;
 pub use crate::spmd::{Context, DData, Spmd, ddata, spmd};

@@ -15,7 +15,10 @@ use crate::rt::Failure;
 /// Starts workers and says which.
 pub(crate) fn add_workers(count: Option<usize>, options: &WorkerOptions) -> Result<(), Failure> {
     let ids = launch::add(count, options)?;
-    println!("{}", counted(&ids, "started"));
+    // Where workers join by themselves, none is there yet.
+    if !ids.is_empty() {
+        println!("{}", counted(&ids, "started"));
+    }
     Ok(())
 }
 
