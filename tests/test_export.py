@@ -201,6 +201,33 @@ def test_a_program_is_one_that_a_person_would_write(everything):
     assert len((everything[1] / "README.md").read_text().strip().splitlines()) <= 6
 
 
+@pytest.mark.timeout(1200)
+def test_pictures_of_a_program_become_files(workshop, tmp_path):
+    cells = ["plot(&[1.0, 4.0, 9.0])", "Svg(\"<svg xmlns='http://www.w3.org/2000/svg'/>\")", "table(&[[1, 2]])"]
+    program = workshop.build(write(tmp_path / "drawn.ipynb", *cells))
+    folder = tmp_path / "pictures"
+    done = call(program, env=os.environ | {"PARCELL_DISPLAYS": str(folder)})
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name[:3] for path in folder.iterdir()) == ["001", "002"]
+    assert f"in {folder}/002.svg" in done.stdout
+    assert (folder / "002.svg").read_text() == "<svg xmlns='http://www.w3.org/2000/svg'/>"
+    (tmp_path / "file").touch()
+    done = call(program, env=os.environ | {"PARCELL_DISPLAYS": str(tmp_path / "file")})
+    assert done.returncode == 0 and "PARCELL_DISPLAYS" in done.stderr
+
+
+@pytest.mark.timeout(1200)
+def test_a_project_that_does_not_compile_is_told_on_request(workshop, parcell, tmp_path):
+    env = os.environ | {"CARGO_TARGET_DIR": str(workshop.target)}
+    right = write(tmp_path / "right.ipynb", "let a = 1;", "a + 1")
+    done = call(parcell, "export", right, "--to", tmp_path / "right", "--check", env=env, timeout=900)
+    assert done.returncode == 0, done.stderr
+    wrong = write(tmp_path / "wrong.ipynb", "let a = 1;", "a + one")
+    done = call(parcell, "export", wrong, "--to", tmp_path / "wrong", "--check", env=env, timeout=900)
+    assert done.returncode == 1
+    assert "cannot find value `one`" in done.stderr and "comments there name the cells" in done.stderr
+
+
 def refused(parcell: str, *arguments) -> str:
     done = call(parcell, "export", *arguments)
     assert done.returncode == 1, done.stdout + done.stderr

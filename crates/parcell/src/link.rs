@@ -4,11 +4,14 @@
 
 use std::io::{self, BufRead, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use parcell_link::{Bundle, Event, Mark, Publication, WorkerOutput, send};
+
+use crate::display::saved;
 
 struct Link {
     control: Mutex<UnixStream>,
@@ -145,10 +148,11 @@ fn write_fd(fd: i32, bytes: &[u8]) {
 }
 
 fn print_plainly(publication: &Publication) {
-    let text = |bundle: &Bundle| println!("{}", bundle.get("text/plain").unwrap_or("(no text)"));
     match publication {
-        Publication::Display { bundle, .. } | Publication::Result { bundle } => text(bundle),
-        Publication::Update { .. } | Publication::Clear { .. } => {}
+        Publication::Display { bundle, id } => print_bundle(bundle, id.as_deref()),
+        Publication::Result { bundle } => print_bundle(bundle, None),
+        Publication::Update { bundle, id } => _ = save_picture(bundle, Some(id)),
+        Publication::Clear { .. } => {}
         Publication::Worker { worker, what: WorkerOutput::Text { stderr, text } } => {
             for line in text.lines() {
                 let line = format!("From worker {worker}:\t{line}");
@@ -160,6 +164,20 @@ fn print_plainly(publication: &Publication) {
             print_plainly(publication);
         }
     }
+}
+
+fn print_bundle(bundle: &Bundle, id: Option<&str>) {
+    let text = bundle.get("text/plain").unwrap_or("(no text)");
+    match save_picture(bundle, id) {
+        Some(path) => println!("{text} in {}", path.display()),
+        None => println!("{text}"),
+    }
+}
+
+/// Keeps a picture for those who want files. The program goes on without one that cannot be written.
+fn save_picture(bundle: &Bundle, id: Option<&str>) -> Option<PathBuf> {
+    let saved = saved::save(bundle, id);
+    saved.inspect_err(|problem| eprintln!("parcell: {problem}")).ok().flatten()
 }
 
 fn ask_terminal(prompt: &str) -> Option<String> {

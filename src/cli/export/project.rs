@@ -171,6 +171,8 @@ fn job(title: &str, name: &str, script: &Script) -> String {
         "program=${{CARGO_TARGET_DIR:-target}}/release/{name}\n\
          if [ ! -x \"$program\" ]; then\n  echo \"$program is missing: cargo build --release\" >&2\n  \
          exit 1\nfi\n\
+         # Pictures become files in this folder.\n\
+         export PARCELL_DISPLAYS=${{PARCELL_DISPLAYS:-{name}-${{SLURM_JOB_ID:-pictures}}}}\n\
          # The program starts its workers by srun, inside this job.\nexec \"$program\"\n"
     )
 }

@@ -1,6 +1,6 @@
 //! Rich displays: html, pictures, tables, progress bars, and how the value of a cell's last
 //! expression is shown. In a plain program, where no notebook listens, displays are printed as
-//! text.
+//! text, and pictures are written to the folder that `PARCELL_DISPLAYS` names, if it is set.
 
 mod animation;
 mod bounded;
@@ -18,6 +18,7 @@ mod pixels;
 mod progress;
 #[doc(hidden)]
 pub mod result;
+pub(crate) mod saved;
 mod table;
 mod timeline;
 
