@@ -78,6 +78,7 @@ pub use future::RemoteFuture;
 pub use launch::LaunchError;
 pub use loops::Distributed;
 pub use message::Census;
+pub use node::{MessagesSent, messages_sent};
 #[doc(hidden)]
 pub use parcell_macros as macros_of;
 pub use pmap::{Inputs, ItemTime, Mapped, Pmap, pmap};
