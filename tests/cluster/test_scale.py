@@ -32,6 +32,15 @@ def shipped(kernel, call: str) -> tuple[int, int]:
     return after[0] - before[0], after[1] - before[1]
 
 
+def process_of(host, worker: str):
+    """The process of a worker on a host, by the number that the host knows it by."""
+    for process in host.processes("."):
+        with open(f"/proc/{process.pid}/status") as file:
+            if re.search(rf"^NSpid:.*\t{worker}$", file.read(), re.M):
+                return process
+    raise AssertionError(f"no process {worker} on {host.name}")
+
+
 # ---------------------------------------------------------------------------------------------
 # Code
 
@@ -63,7 +72,7 @@ def test_hosts_fetch_from_each_other_and_outlive_those_above(hosts):
     kernel.ok(FILLER)
     modules, _ = shipped(kernel, "everywhere!(&workers(), filler(3));")
     assert modules == 4, "hosts 5 and 6 ask host 1"
-    above = max(cluster[0].processes("."), key=lambda process: process.pid)
+    above = process_of(cluster[0], kernel.ok("fetch_from!(2, std::process::id())").result)
     above.send_signal(signal.SIGSTOP)
     # Nobody who asks the worker on host 1 gets an answer, until it is dead and the driver is asked.
     request = kernel.send('println!("begun");\nfetch_from!(7, filler(5))')
@@ -81,10 +90,7 @@ def test_code_passes_a_worker_that_was_stopped(hosts):
     kernel.ok("%workers 2 --manager ssh --hosts h1")
     kernel.ok(FILLER)
     kernel.ok("everywhere!(&workers(), filler(3));")
-    here = [process for process in cluster[0].processes(".") if len(process.children()) == 0]
-    first = min(here, key=lambda process: process.pid)
-    pid = kernel.ok("fetch_from!(2, std::process::id())").result
-    assert pid in cluster[0].run("pgrep parcell").split()
+    first = process_of(cluster[0], kernel.ok("fetch_from!(2, std::process::id())").result)
     first.send_signal(signal.SIGSTOP)
     assert kernel.ok("fetch_from!(3, filler(5))", timeout=30).ok
     first.send_signal(signal.SIGCONT)
