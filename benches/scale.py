@@ -5,8 +5,8 @@ and time of operations, for 2 to 64 workers on this machine; and what follows fo
     benches/run scale.py [--counts 2 4 8 16 32 64] [--model 256 1000 10000] [--json FILE]
 
 Counts of messages are sums over all processes and exact up to signs of life; what reading the counters
-costs is taken off. Times are medians. The model is a line through the measured counts, fitted by least
-squares to a + b·P, and to a + b·P² for bytes that carry lists of processes.
+costs is taken off. Times are medians. The model is a line a + b·P through what was measured, and for bytes
+a·P + b·P², since some messages carry lists of processes; fitted by least squares of relative errors.
 """
 
 import argparse
@@ -50,13 +50,13 @@ fn cost(operation: &dyn Fn()) -> Vec<f64> {
     vec![less(&|c| c.0, true), less(&|c| c.0, false), less(&|c| c.1, true), less(&|c| c.1, false), time]
 }
 fn costs(operation: &dyn Fn()) -> Vec<Vec<f64>> { (0..5).map(|_| cost(operation)).collect() }
-fn barriers(n: usize) { spmd(move |c: Spmd| (0..n).for_each(|_| c.barrier())); }
+fn barriers(n: usize) { spmd(remote!(move |c: Spmd| (0..n).for_each(|_| c.barrier()))); }
 """
 ROUNDS = 50
 OPERATIONS = {
     "call": "|| _ = fetch_from!(2, 1)",
     "everywhere!": "|| _ = everywhere!(&workers(), ())",
-    "pmap, 16 items each": "|| _ = pmap(|x: u64| x + 1, 0..16 * nworkers() as u64)",
+    "pmap, 16 items each": "|| _ = pmap(|x: u64| x + 1, 0..16 * nworkers() as u64).collect()",
     "array: fill": "|| d.fill(1.0)",
     "array: sum": "|| _ = d.sum()",
     "array: gather": "|| _ = d.to_array()",
@@ -122,36 +122,38 @@ def show(one: dict):
     sys.stdout.flush()
 
 
-def fitted(points: list[tuple[float, float]]) -> tuple[float, float]:
-    """The line a + b·x through points, by least squares."""
-    n = len(points)
-    x, y = sum(p[0] for p in points) / n, sum(p[1] for p in points) / n
-    spread = sum((p[0] - x) ** 2 for p in points)
-    slope = sum((p[0] - x) * (p[1] - y) for p in points) / spread if spread else 0.0
-    return y - slope * x, slope
+def solve(points: list[tuple[float, float, float]]) -> tuple[float, float]:
+    """The u and v with u·x + v·y nearest to z in relative terms, for points (x, y, z)."""
+    weighted = [(x / z, y / z, 1.0) for x, y, z in points if z > 0]
+    xx, xy, yy = (sum(p[i] * p[j] for p in weighted) for i, j in ((0, 0), (0, 1), (1, 1)))
+    x, y = sum(p[0] for p in weighted), sum(p[1] for p in weighted)
+    determinant = xx * yy - xy * xy
+    return (x * yy - y * xy) / determinant, (y * xx - x * xy) / determinant
 
 
 def model(all_: list[dict], wanted: list[int]):
-    """Prints what the measured counts lead to."""
+    """Prints what the measured figures lead to."""
 
-    def row(name: str, pick, unit: str, power: int = 1):
-        constant, slope = fitted([(one["count"] ** power, pick(one)) for one in all_])
-        sign = "P" if power == 1 else "P²"
-        values = "".join(f"{constant + slope * count**power:>14,.0f}" for count in wanted)
-        print(f"{name:<34}{constant:>10.3g} + {slope:<8.3g}·{sign:<3}{values} {unit}")
+    def row(name: str, pick, unit: str, quadratic: bool = False):
+        basis = (lambda n: (n, n * n)) if quadratic else (lambda n: (1, n))
+        first, second = solve([(*basis(one["count"]), pick(one)) for one in all_])
+        formula = f"{first:.3g}·P + {second:.3g}·P²" if quadratic else f"{first:.3g} + {second:.3g}·P"
+        values = "".join(f"{first * basis(n)[0] + second * basis(n)[1]:>12,.0f}" for n in wanted)
+        print(f"{name:<36}{formula:<26}{values} {unit}")
 
-    print("\nmodelled" + " " * 26 + "     a + b·P or P²      " + "".join(f"{f'P = {c:,}':>14}" for c in wanted))
-    row("start, if one at a time", lambda one: one["start"], "s")
-    row("bytes of introductions", lambda one: one["start bytes"] / 1e6, "MB", 2)
+    print(f"\n{'modelled':<62}" + "".join(f"{f'P = {n:,}':>12}" for n in wanted))
+    row("start of local workers", lambda one: one["start"] * 1e3, "ms")
+    row("end of local workers", lambda one: one["end"] * 1e3, "ms", quadratic=True)
+    row("bytes of introductions", lambda one: one["start bytes"] / 1e6, "MB", quadratic=True)
     for when, who in (("apart", "driver"), ("together", "worker")):
         for at, what, unit in ((0, "threads", ""), (1, "descriptors", ""), (2, "own memory", "MB")):
             row(f"{what} of a {who}, {when}", lambda one: one[when][who][at], unit)
     for name in OPERATIONS:
         row(f"messages: {name}", lambda one: one["operations"][name][1], "")
-    for name in ("everywhere!", "array: sum", "array: halo", "spmd, empty"):
+    for name in OPERATIONS:
         row(f"time: {name}", lambda one: one["operations"][name][4], "ms")
-    row("bytes: spmd, empty", lambda one: one["operations"]["spmd, empty"][3] / 1e6, "MB", 2)
-    row("bytes: array: sum", lambda one: one["operations"]["array: sum"][3] / 1e6, "MB", 2)
+    for name in ("everywhere!", "array: sum", "array: halo", "spmd, empty"):
+        row(f"bytes: {name}", lambda one: one["operations"][name][3] / 1e3, "KB", quadratic=True)
 
 
 def main():
@@ -159,7 +161,11 @@ def main():
     parser.add_argument("--counts", nargs="+", type=int, default=[2, 4, 8, 16, 32, 64])
     parser.add_argument("--model", nargs="+", type=int, default=[256, 1000, 10000])
     parser.add_argument("--json", type=Path, help="where to leave the figures as well")
+    parser.add_argument("--from", type=Path, dest="source", help="model figures left by --json")
     options = parser.parse_args()
+    if options.source:
+        figures = json.loads(options.source.read_text())
+        return model(figures, options.model)
     figures = []
     for count in options.counts:
         figures.append(measure(count))
