@@ -65,6 +65,27 @@ def test_the_driver_sends_a_module_once_to_each_host(hosts):
     wait_until(lambda: not any(host.processes() for host in cluster), "nothing is left", 10)
 
 
+def test_libraries_travel_once_to_each_host(hosts, tmp_path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "Cargo.toml").write_text('[package]\nname = "tiny"\nversion = "0.1.0"\nedition = "2021"\n')
+    (tmp_path / "src/lib.rs").write_text("""
+        use std::sync::atomic::{AtomicU32, Ordering};
+        static SEEN: AtomicU32 = AtomicU32::new(0);
+        pub fn seen() -> u32 { SEEN.fetch_add(1, Ordering::Relaxed) }
+    """)
+    cluster = hosts(2)
+    kernel = cluster.kernel()
+    kernel.ok(f':dep tiny = {{ path = "{tmp_path}" }}', timeout=300)
+    kernel.ok("%workers 6 --manager ssh --hosts h1,h2")
+    modules, first = shipped(kernel, "everywhere!(&workers(), tiny::seen());")
+    assert modules == 2
+    # One copy of the library in each process, so its variables are those of the cell before.
+    assert kernel.ok("everywhere!(&workers(), tiny::seen())").result == "[1, 1, 1, 1, 1, 1]"
+    modules, second = shipped(kernel, "everywhere!(&workers(), tiny::seen());")
+    assert modules == 2 and second < first
+    kernel.close()
+
+
 def test_hosts_fetch_from_each_other_and_outlive_those_above(hosts):
     cluster = hosts(6)
     kernel = cluster.kernel()

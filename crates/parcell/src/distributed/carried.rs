@@ -70,15 +70,18 @@ impl Files {
             }
             Ok::<_, String>(place)
         };
+        // Two modules on their way at once may bring the same library.
+        let mut held = held_here();
         for (name, packed) in &self.libraries {
-            let library = place(packed, &packed.unpacked()?)?;
-            held_here().insert(name.clone(), library);
+            if !held.contains_key(name) {
+                held.insert(name.clone(), place(packed, &packed.unpacked()?)?);
+            }
         }
         // A second copy of what was loaded at the start would have variables of its own.
         let needed = code.libraries.iter().filter(|library| !is_from_start(library));
-        let held = held_here();
         let libraries =
             needed.map(|library| held.get(library).unwrap_or(library).clone()).collect();
+        drop(held);
         Ok(Code { file: place(&self.module, &module)?, libraries, ..code })
     }
 
@@ -213,6 +216,8 @@ mod tests {
         assert_eq!(here.libraries[0], "libm.so.6");
         assert_eq!(fs::read(&here.libraries[1]).unwrap(), b"a library");
         assert!(held().contains(&code.libraries[1]));
+        let twice = files.unpack(code.clone(), &key, false).unwrap();
+        assert_eq!(twice.libraries, here.libraries, "a library is here once");
         assert_eq!(Files::pack(&code, &here.file, &[]).unwrap(), files, "passed on as they came");
         assert!(files.unpack(code.clone(), &[0; 32], false).unwrap_err().contains("hash"));
         let lost = Files::pack(&code, "/nowhere/module.so", &[]);
