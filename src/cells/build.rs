@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use toml::Table;
 
 use super::sources::{self, Source};
-use super::{Compilers, Error, FLAGS, Library, Progress, Toolchain, linker_hint, roots};
+use super::{Compilers, Error, Library, Progress, Toolchain, flags, linker_hint, roots, target};
 
 static PARCELL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell");
 static LINK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell-link");
@@ -70,6 +70,7 @@ pub fn named_crates() -> &'static [&'static str] {
 /// No toolchain, no writable place, or a failed build.
 pub fn prepare(progress: &mut dyn FnMut(Progress)) -> Result<Library, Error> {
     let toolchain = Toolchain::find()?;
+    target::check(&toolchain)?;
     let key = key(&toolchain);
     let folders: Vec<PathBuf> = roots().into_iter().map(|r| r.join(&key)).collect();
     if let Some(ready) = folders.iter().find_map(|f| ready(f)) {
@@ -93,7 +94,9 @@ fn key(toolchain: &Toolchain) -> String {
     hash.update(MANIFEST);
     hash.update(LOCK);
     hash.update(DRIVER);
-    hash.update(processor_features());
+    if target::chosen().is_none() {
+        hash.update(processor_features());
+    }
     for dir in [&PARCELL, &LINK, &MACROS] {
         each_file(dir, &mut |path, contents| {
             hash.update(path.to_string_lossy().as_bytes());
@@ -106,7 +109,7 @@ fn key(toolchain: &Toolchain) -> String {
 /// The flags of cells, and where the loader finds the standard library and `libparcell.so`: beside
 /// what needs it, since cargo links the driver from `deps/` into the folder above.
 fn library_flags(toolchain: &Toolchain) -> String {
-    let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
+    let mut flags = flags().to_vec();
     // Before LD_LIBRARY_PATH, where cargo puts folders that may hold another libparcell.so.
     flags.push("-Clink-arg=-Wl,--disable-new-dtags".to_owned());
     for folder in ["$ORIGIN", "$ORIGIN/deps", &toolchain.runtime().display().to_string()] {
@@ -392,6 +395,8 @@ impl Package<'_> {
             .env("CARGO_TARGET_DIR", target)
             .env("RUSTC", &toolchain.rustc)
             .env("CARGO_ENCODED_RUSTFLAGS", library_flags(toolchain))
+            .env_remove(target::TARGET_CPU)
+            .envs(target::chosen().map(|cpu| (target::TARGET_CPU, cpu)))
             .env_remove("RUSTFLAGS")
             .env_remove("RUSTC_WRAPPER")
             .env_remove("CARGO_BUILD_BUILD_DIR")

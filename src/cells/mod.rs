@@ -10,6 +10,7 @@ mod compilers;
 mod dependencies;
 mod fetched;
 mod sources;
+mod target;
 mod toolchain;
 
 use std::io;
@@ -21,6 +22,7 @@ pub use compilers::Compilers;
 pub use dependencies::Dependencies;
 pub use fetched::Fetched;
 use serde::{Deserialize, Serialize};
+pub use target::{TARGET_CPU, compile_for, target_cpu};
 pub use toolchain::Toolchain;
 
 /// One step of a build that takes longer than a moment.
@@ -67,6 +69,9 @@ pub enum Error {
     /// An interrupt ended the build.
     #[error("building {0} was interrupted; what is built so far is kept")]
     Interrupted(String),
+    /// The processor that is to be compiled for is none, or another than the one at hand.
+    #[error("{0}")]
+    Processor(String),
     /// What a `:dep` says cannot be used.
     #[error("{0}")]
     Dependency(String),
@@ -116,7 +121,9 @@ impl Library {
 }
 
 /// Flags that cells and everything they link are compiled with.
-pub const FLAGS: [&str; 2] = ["-Cprefer-dynamic", "-Ctarget-cpu=native"];
+pub fn flags() -> [String; 2] {
+    ["-Cprefer-dynamic".to_owned(), format!("-Ctarget-cpu={}", target_cpu())]
+}
 
 /// Where the user's cell libraries are built: `$PARCELL_CACHE`, else the user's cache folder.
 pub fn cache_root() -> PathBuf {

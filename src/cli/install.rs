@@ -12,7 +12,7 @@ use super::place::{Place, PlaceOptions};
 use super::prepare;
 use super::surroundings::Surroundings;
 use super::terminal::{remark, say};
-use crate::cells::Toolchain;
+use crate::cells::{self, Toolchain};
 
 /// Options of `parcell install`.
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,10 @@ pub(super) struct Options {
     /// A variable for the kernel's environment; may be given several times.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     env: Vec<(String, String)>,
+    /// The processor to compile cells and their library for, such as x86-64-v3, where workers run on
+    /// other kinds than this one; `rustc --print target-cpus` lists them.
+    #[arg(long, value_name = "CPU")]
+    target_cpu: Option<String>,
 }
 
 const DISPLAY_NAME: &str = "Rust (parcell)";
@@ -42,10 +46,15 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     let around = Surroundings::of_process();
     let place = options.place.resolve(&around)?;
     let name = &options.place.name;
-    install(&place, &around, name, &options.display_name, &options.env)?;
+    let mut environment = options.env.clone();
+    if let Some(cpu) = &options.target_cpu {
+        cells::compile_for(cpu)?;
+        environment.insert(0, (cells::TARGET_CPU.to_owned(), cpu.clone()));
+    }
+    install(&place, &around, name, &options.display_name, &environment)?;
     say(format_args!("kernelspec    {}", place.spec(name).display()));
     say(format_args!("program       {}", place.binary().display()));
-    let cells = place.cells.clone().unwrap_or_else(crate::cells::cache_root);
+    let cells = place.cells.clone().unwrap_or_else(cells::cache_root);
     say(format_args!("cell library  {}", cells.display()));
     if place.cells.is_some() {
         warn_of_private_folders(&around);
@@ -122,11 +131,12 @@ fn running_program() -> PathBuf {
 /// Builds the cell library into a shared place, by the installed program: a library belongs to the
 /// program that uses it, and the place is told through the environment. The user's own cache is
 /// out of sight, or a library that lies there would be found and none built for the others.
-fn prepare_below(binary: &Path, cells: &Path) -> Result<(), Error> {
-    fs::create_dir_all(cells).map_err(Error::file("create the folder", cells))?;
-    let command = format!("PARCELL_CACHE={} {} prepare", cells.display(), binary.display());
+fn prepare_below(binary: &Path, folder: &Path) -> Result<(), Error> {
+    fs::create_dir_all(folder).map_err(Error::file("create the folder", folder))?;
+    let command = format!("PARCELL_CACHE={} {} prepare", folder.display(), binary.display());
     let mut prepare = Command::new(binary);
-    prepare.arg("prepare").env("PARCELL_CACHE", cells).env_remove("PARCELL_CELLS");
+    prepare.arg("prepare").env("PARCELL_CACHE", folder).env_remove("PARCELL_CELLS");
+    prepare.env(cells::TARGET_CPU, cells::target_cpu());
     let status = prepare.status().map_err(|source| Error::NotStarted {
         program: binary.display().to_string(),
         mend: "is the prefix on a file system that allows programs?".to_owned(),

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde::Deserialize;
 
 use super::generate::ROOT;
-use crate::cells::{Compilers, FLAGS, Library, Toolchain};
+use crate::cells::{Compilers, Library, Toolchain, flags};
 
 /// A complaint of rustc, as its JSON has it.
 #[derive(Debug, Clone, Deserialize)]
@@ -119,7 +119,7 @@ impl Rustc {
             .current_dir(folder)
             .args(["lib.rs", "--edition", "2024", "--crate-name", "cell"])
             .args(["--error-format", "json", "--json", "diagnostic-short"])
-            .args(FLAGS)
+            .args(flags())
             .args(["-Cpanic=unwind", "-Cdebuginfo=0", "-Cembed-bitcode=no", "-Ccodegen-units=1"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -177,6 +177,17 @@ class Host:
                 found.append(process)
         return found
 
+    # --- processor -------------------------------------------------------------------------
+
+    def lacks(self, *features: str):
+        """Has the host say that its processor lacks these instructions, as older ones do."""
+        with open("/proc/cpuinfo") as file:
+            text = file.read()
+        for feature in features:
+            text = re.sub(rf" {feature}\b", "", text)
+        self.path("/tmp/cpuinfo").write_text(text)
+        self.run("mount --bind /tmp/cpuinfo /proc/cpuinfo")
+
     # --- network ---------------------------------------------------------------------------
 
     def delay(self, milliseconds: float):

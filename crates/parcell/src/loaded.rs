@@ -52,6 +52,13 @@ pub(crate) fn record(code: &Code) -> Arc<Loaded> {
     Arc::clone(modules().by_number.entry(code.number).or_insert_with(new))
 }
 
+/// As [`record`], of a module whose file has this hash.
+pub(crate) fn record_as(code: &Code, hash: Hash) -> Arc<Loaded> {
+    let module = record(code);
+    module.hash.get_or_init(|| hash);
+    module
+}
+
 /// The module of this number.
 pub(crate) fn by_number(number: u64) -> Option<Arc<Loaded>> {
     modules().by_number.get(&number).cloned()
@@ -69,7 +76,8 @@ pub(crate) fn by_address(address: usize) -> Option<(Arc<Loaded>, usize)> {
 /// a file that cannot be read is none of this hash.
 pub(crate) fn by_hash(hash: &Hash) -> Option<Arc<Loaded>> {
     let all: Vec<Arc<Loaded>> = modules().by_number.values().rev().cloned().collect();
-    all.into_iter().find(|module| module.hash().is_ok_and(|own| own == *hash))
+    let known = all.iter().find(|module| module.hash.get() == Some(hash)).cloned();
+    known.or_else(|| all.into_iter().find(|module| module.hash().is_ok_and(|own| own == *hash)))
 }
 
 impl Loaded {

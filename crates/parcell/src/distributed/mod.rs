@@ -60,9 +60,11 @@ mod remote_channel;
 pub mod rt;
 mod several;
 mod store;
+mod supply;
 mod table;
 mod target;
 pub(crate) mod transport;
+mod tree;
 pub(crate) mod usage;
 pub(crate) mod value;
 mod waiting;
@@ -76,6 +78,7 @@ pub use future::RemoteFuture;
 pub use launch::LaunchError;
 pub use loops::Distributed;
 pub use message::Census;
+pub use node::{MessagesSent, messages_sent};
 #[doc(hidden)]
 pub use parcell_macros as macros_of;
 pub use pmap::{Inputs, ItemTime, Mapped, Pmap, pmap};
@@ -93,6 +96,7 @@ pub use remote::{
 };
 pub use remote_channel::{RemoteChannel, RemoteValues};
 pub use several::{fetch_all, try_fetch_all, try_wait_all, wait_all, wait_any};
+pub use supply::{CodeSent, code_sent};
 pub use target::Target;
 pub use worker_local::{LocalInit, WorkerLocal};
 

@@ -2,19 +2,18 @@
 //!
 //! What every process has from its start (the program, the cell library, the standard library) goes
 //! by its name. A cell's module goes by the hash of its contents; a process that has not loaded it
-//! asks the driver, once.
+//! fetches it, see [`supply`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize};
 
-use super::blob::{Blob, BlobReader};
+use super::blob::BlobReader;
 use super::error::RemoteError;
 use super::function::{Callable, FunctionRef, Trampoline};
-use super::message::{Answer, Ask};
-use super::node::{me, node};
-use super::{carried, objects};
+use super::node::me;
+use super::{carried, objects, supply};
 use crate::loaded::{self, Hash, Loaded};
 use parcell_link::Code;
 
@@ -109,46 +108,56 @@ fn base_of(object: &Object) -> Result<usize, RemoteError> {
     }
 }
 
-/// A module, loaded; fetched first if this process never heard of it.
+/// A module, loaded; fetched first if this process never heard of it. Blocks meanwhile.
 pub(crate) fn get(key: &ModuleKey) -> Result<Arc<Loaded>, RemoteError> {
     let failed = |what| RemoteError::NotPortable { worker: me() as usize, what };
     let module = match loaded::by_hash(key) {
         Some(module) => module,
-        None => {
-            let elsewhere = node().peers.is_elsewhere(1).then(carried::held);
-            let what = Ask::Module { key: *key, elsewhere };
-            let ended = node().ask_and_wait(1, what, Blob::default());
-            let Answer::Module(Some(source)) = ended.result? else {
-                return Err(failed("the driver has not the code of this call any more".into()));
-            };
-            for needed in &source.needs {
-                get(needed)?;
-            }
-            let ModuleSource { code, files, .. } = source;
-            let code = match files {
-                Some(files) => files.unpack(code, key).map_err(failed)?,
-                None => code,
-            };
-            loaded::record(&code)
-        }
+        None => supply::fetch(*key)?,
     };
     module.load().map_err(failed)?;
     Ok(module)
 }
 
-/// How others get a module of this process, with its files if they are on another host, where they
-/// hold some libraries.
+/// What arrived with its files, as it was sent.
+static ARRIVED: Mutex<BTreeMap<ModuleKey, (Code, Vec<ModuleKey>)>> = Mutex::new(BTreeMap::new());
+
+fn arrived() -> MutexGuard<'static, BTreeMap<ModuleKey, (Code, Vec<ModuleKey>)>> {
+    ARRIVED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes up a module that was sent, after those that it needs. With `keep`, others will ask for it.
+pub(crate) fn take_up(key: ModuleKey, source: ModuleSource, keep: bool) -> Result<(), String> {
+    let ModuleSource { code, needs, files } = source;
+    let here = match files {
+        Some(files) => {
+            let here = files.unpack(code.clone(), &key, keep)?;
+            arrived().insert(key, (code, needs));
+            here
+        }
+        None => code,
+    };
+    loaded::record_as(&here, key);
+    Ok(())
+}
+
+/// How others get a module of this process, with its files if they are on another host than the
+/// driver, where they hold some libraries. With files, blocks while these are read and packed.
 pub(crate) fn source(
     key: &ModuleKey,
     elsewhere: Option<&[String]>,
 ) -> Result<Option<ModuleSource>, RemoteError> {
     let Some(module) = loaded::by_hash(key) else { return Ok(None) };
-    let code = module.code.clone();
-    let needed = code.needs.iter().filter_map(|number| loaded::by_number(*number));
-    let needs = needed.filter_map(|needed| needed.hash().ok()).collect();
-    let files = elsewhere.map(|held| carried::Files::pack(&code, held));
+    let as_sent = arrived().get(key).cloned();
+    let (code, needs) = as_sent.unwrap_or_else(|| (module.code.clone(), needs_of(&module)));
+    let files = elsewhere.map(|held| carried::Files::pack(&code, &module.code.file, held));
     let failed = |what| RemoteError::NotPortable { worker: me() as usize, what };
     Ok(Some(ModuleSource { needs, files: files.transpose().map_err(failed)?, code }))
+}
+
+fn needs_of(module: &Loaded) -> Vec<ModuleKey> {
+    let needed = module.code.needs.iter().filter_map(|number| loaded::by_number(*number));
+    needed.filter_map(|needed| needed.hash().ok()).collect()
 }
 
 /// Makes sure that the code of a function is here. Blocks while it is fetched.

@@ -203,6 +203,17 @@ impl Peers {
         self.lock().get(&id).and_then(|p| p.address.as_ref()).is_some_and(|a| a.place != place)
     }
 
+    /// The processes that live on other hosts than process 1, this one excepted, with the names of
+    /// their hosts.
+    pub(crate) fn elsewhere(&self) -> Vec<(u32, String)> {
+        let peers = self.lock();
+        let place = |peer: &Peer| peer.address.as_ref().map(|address| address.place.clone());
+        let driver = peers.get(&1).and_then(place).unwrap_or_else(super::usage::place);
+        let live = peers.iter().filter(|(id, peer)| **id != 1 && peer.is_usable());
+        let all = live.filter_map(|(id, peer)| Some((*id, place(peer)?)));
+        all.filter(|(_, place)| *place != driver).collect()
+    }
+
     /// Whether a process ever said who it is.
     pub(crate) fn is_known_well(&self, id: u32) -> bool {
         self.lock().get(&id).is_some_and(|peer| peer.hello.is_some())

@@ -12,7 +12,7 @@ use super::message::{Answer, Ask, ChannelOperation, Wait};
 use super::node::{Node, node};
 use super::store::{Settled, Thing};
 use super::value::Item;
-use super::{address, keeper, modules};
+use super::{address, keeper, modules, supply};
 
 pub(crate) fn answer(node: &Node, from: u32, number: u64, what: Ask, blob: Incoming) {
     let nothing = Blob::default;
@@ -47,10 +47,11 @@ pub(crate) fn answer(node: &Node, from: u32, number: u64, what: Ask, blob: Incom
             let address = node.peers.address(process);
             node.reply(from, number, Ok(Answer::Address(address)), nothing());
         }
-        Ask::Module { key, elsewhere } => {
-            let source = modules::source(&key, elsewhere.as_deref());
+        Ask::Module { key, elsewhere: None } => {
+            let source = modules::source(&key, None);
             node.reply(from, number, source.map(Answer::Module), nothing());
         }
+        Ask::Module { key, elsewhere: Some(held) } => supply::give(from, number, key, held),
         Ask::OpenToNetwork { on, manners } => {
             let failed = |what| RemoteError::Refused { worker: node.id as usize, what };
             let address = address::open_to_network(on, manners).map_err(failed);

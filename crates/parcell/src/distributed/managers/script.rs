@@ -34,7 +34,7 @@ impl Bootstrap {
             ("sums", sums(&paths)?),
             ("digest", files::digest(&files)?),
             ("needs", needs.join(" ")),
-            ("features", processor::features().join(" ")),
+            ("features", processor::needed().join(" ")),
             ("dir", given.directory.clone().unwrap_or_default()),
         ];
         Ok(Bootstrap { text: assigned(&variables) + BOOTSTRAP, files })
@@ -46,7 +46,7 @@ impl Bootstrap {
 pub(super) fn join(program: &str, directory: Option<&str>, ticket: Option<&Path>) -> String {
     let variables = [
         ("program", program.to_owned()),
-        ("features", processor::features().join(" ")),
+        ("features", processor::needed().join(" ")),
         ("dir", directory.unwrap_or_default().to_owned()),
         ("ticket", ticket.map(|t| t.display().to_string()).unwrap_or_default()),
     ];
