@@ -42,6 +42,8 @@ pub struct Options {
     pub directory: Option<PathBuf>,
     /// Files that must not outlive the kernel, even after `kill -9` (ipc sockets).
     pub remove_at_end: Vec<PathBuf>,
+    /// Variables of the cells' environment beside those of this process.
+    pub environment: Vec<(String, String)>,
 }
 
 /// One notebook's state. Not shared between threads: run cells from one thread, keep a
@@ -78,7 +80,7 @@ impl Session {
         let setting = Setting {
             program: PathBuf::new(),
             directory: directory.unwrap_or_else(std::env::temp_dir),
-            environment: Vec::new(),
+            environment: options.environment.into_iter().map(|(n, v)| (n, Some(v))).collect(),
             clean_up: options.remove_at_end,
             threads: None,
         };

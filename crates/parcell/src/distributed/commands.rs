@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parcell_link::WorkerOptions;
 
+use super::adaptive;
 use super::launch::{self, LaunchError};
 use super::procs;
 use super::table;
@@ -15,7 +16,12 @@ use crate::rt::Failure;
 /// Starts workers and says which.
 pub(crate) fn add_workers(count: Option<usize>, options: &WorkerOptions) -> Result<(), Failure> {
     let ids = launch::add(count, options)?;
-    println!("{}", counted(&ids, "started"));
+    if !ids.is_empty() || options.adaptive.is_none() {
+        println!("{}", counted(&ids, "started"));
+    }
+    if let Some(span) = adaptive::summary().filter(|_| options.adaptive.is_some()) {
+        println!("{span}");
+    }
     Ok(())
 }
 
@@ -38,7 +44,7 @@ pub(crate) fn remove_workers(
     Ok(())
 }
 
-fn counted(ids: &[usize], what: &str) -> String {
+pub(crate) fn counted(ids: &[usize], what: &str) -> String {
     let noun = if ids.len() == 1 { "worker" } else { "workers" };
     format!("{noun} {} {what}", ranges(ids))
 }
@@ -62,6 +68,9 @@ pub(crate) fn ranges(ids: &[usize]) -> String {
 
 /// Shows the table of workers, until an interrupt if it is watched.
 pub(crate) fn show_workers(watch: Option<Duration>) -> Result<(), Failure> {
+    if let Some(span) = adaptive::summary() {
+        println!("{span}");
+    }
     let Some(pause) = watch else {
         display::show(&table::of_workers());
         return Ok(());
