@@ -129,12 +129,17 @@ pub(crate) fn removed(ids: &[u32]) {
     let mut group = lock();
     let Some(there) = &mut *group else { return };
     let before = there.members.len();
-    there.members.retain(|id, _| !ids.contains(id));
+    there.members.retain(|id, _| !ids.contains(id) && launch::is_alive(*id));
     if before > 0 && there.members.is_empty() {
         *group = None;
         drop(group);
         println!("no more workers come by themselves");
     }
+}
+
+/// No more workers come, nor are any let go.
+pub(crate) fn end() {
+    *lock() = None;
 }
 
 /// A worker that was to come has not.

@@ -32,7 +32,14 @@ pub(crate) fn remove_workers(
 ) -> Result<(), Failure> {
     let ids: Vec<usize> = match ids {
         Some(ids) => ids.iter().map(|id| *id as usize).collect(),
-        None => procs::only_workers(),
+        None => {
+            adaptive::end();
+            let called_off = launch::call_off();
+            if !called_off.is_empty() {
+                println!("{}", counted(&called_off, "called off"));
+            }
+            procs::only_workers()
+        }
     };
     if ids.is_empty() {
         println!("there are no workers");

@@ -246,21 +246,7 @@ struct GivenUp<'a>(&'a [u32]);
 
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
-        for id in self.0 {
-            let client = STATE.change(|state| {
-                let started = state.alive.get_mut(id)?;
-                started.removed = Some(REMOVED);
-                started.client.clone()
-            });
-            node().tell(*id, Message::Exit, Blob::default());
-            match client {
-                Some((running, _)) => {
-                    running.end();
-                    ended(*id, REMOVED);
-                }
-                None => kill(*id),
-            }
-        }
+        self.0.iter().for_each(|id| give_up(*id));
     }
 }
 
@@ -545,6 +531,30 @@ pub(crate) fn remove(ids: &[usize], limit: Option<Duration>) -> Result<(), Launc
         ids.iter().filter(|id| state.alive.contains_key(id)).map(|id| *id as usize).collect()
     });
     Err(LaunchError::Survivors { survivors, limit: limit.unwrap_or_default() })
+}
+
+/// Gives up all workers that were to join when they come, and cancels their jobs; their ids.
+pub(crate) fn call_off() -> Vec<usize> {
+    let late: Vec<u32> = STATE.look(|state| state.late.keys().copied().collect());
+    late.iter().for_each(|id| give_up(*id));
+    late.into_iter().map(|id| id as usize).collect()
+}
+
+/// Ends a worker that may not be there yet, and whatever starts it.
+fn give_up(id: u32) {
+    let client = STATE.change(|state| {
+        let started = state.alive.get_mut(&id)?;
+        started.removed = Some(REMOVED);
+        started.client.clone()
+    });
+    node().tell(id, Message::Exit, Blob::default());
+    match client {
+        Some((running, _)) => {
+            running.end();
+            ended(id, REMOVED);
+        }
+        None => kill(id),
+    }
 }
 
 /// Tells a worker to end, and ends it if it does not.
