@@ -34,11 +34,18 @@ pub(super) struct Options {
     /// Interrupt a cell that runs longer than this, which counts as its failure.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout: Option<u64>,
+    /// What starts the workers of `%workers` lines that name no manager. Without it PARCELL_MANAGER
+    /// does, and else `auto`: the allocation of Slurm, PBS, LSF or Grid Engine in which this runs, if it
+    /// has several hosts, or this machine.
+    #[arg(long, value_name = "MANAGER")]
+    manager: Option<String>,
     /// Go on after a cell that fails, and end with status 0.
     #[arg(long)]
     allow_errors: bool,
 }
 
+/// Names what starts workers where `%workers` does not.
+const MANAGER: &str = "PARCELL_MANAGER";
 /// How long an interrupted cell has to stop by itself.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -64,7 +71,10 @@ fn run_notebook(
 ) -> Result<(), Error> {
     let file = path.canonicalize().map_err(Error::file("find", path))?;
     let directory = file.parent().map(Path::to_owned);
-    let session = Session::start(session::Options { directory, ..Default::default() });
+    let manager = options.manager.clone().or_else(|| std::env::var(MANAGER).ok());
+    let manager = manager.filter(|name| !name.is_empty()).unwrap_or_else(|| "auto".to_owned());
+    let environment = vec![(MANAGER.to_owned(), manager)];
+    let session = Session::start(session::Options { directory, environment, ..Default::default() });
     keyboard.attend(Some(session.remote()));
     let mut player = Player { session, path, options, keyboard, recorder: Recorder::default() };
     let (run, result) = player.play(&notebook.code_cells());

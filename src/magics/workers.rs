@@ -3,9 +3,9 @@
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-use parcell_link::{Command, Pin, WorkerOptions};
+use parcell_link::{Adaptive, Command, Pin, WorkerOptions};
 
-use super::args::{path, pin, words};
+use super::args::{path, pin, variable, words};
 use super::complete::{files, offers};
 use super::ids::{select, spans};
 use super::{Call, Desk, Facts, Kind, Known, Magic, usage_error};
@@ -18,10 +18,11 @@ const MOST_THREADS: usize = 4096;
 /// Seconds between two updates of a watched table, if no others are chosen.
 const WATCH: f64 = 1.0;
 /// What can start workers.
-const MANAGERS: [&str; 9] =
-    ["local", "ssh", "slurm", "mpi", "pbs", "lsf", "sge", "htcondor", "elastic"];
+const MANAGERS: [&str; 10] =
+    ["local", "auto", "ssh", "slurm", "mpi", "pbs", "lsf", "sge", "htcondor", "elastic"];
 /// Options that are the same for all managers.
-const OPTIONS: [&str; 6] = ["--threads", "--pin", "--env", "--dir", "--manager", "--watch"];
+const OPTIONS: [&str; 8] =
+    ["--threads", "--pin", "--env", "--dir", "--manager", "--min", "--idle", "--watch"];
 
 pub(super) struct Workers;
 
@@ -29,23 +30,29 @@ static WORKERS: Facts = Facts {
     name: "workers",
     aliases: &[],
     kind: Kind::Line,
-    usage: "workers [N] [--threads T] [--pin [compact|spread|off]] [--env NAME=VALUE]… \
-            [--dir PATH] [--manager local|ssh|slurm|mpi|pbs|lsf|sge|htcondor|elastic] \
+    usage: "workers [N | LEAST..MOST [--idle SECONDS]] [--min N] [--threads T] [--pin [compact|spread|off]] [--env NAME=VALUE]… \
+            [--dir PATH] [--manager local|auto|ssh|slurm|mpi|pbs|lsf|sge|htcondor|elastic] \
             [MANAGER OPTIONS]… [--watch [SECONDS]]",
     summary: "start N worker processes; without N show a table of those that there are",
     help: "Workers have the ids 2, 3, …, of which none is used twice; process 1 is the driver. They \
            can run whatever cells define, and end with the session. In a cell, `addprocs(N)` does \
            the same.\n\n\
+           `%workers 2..16` starts 2, and up to 16 as calls wait for a free worker; those beyond 2 that \
+           have had nothing to do for 30 s (`--idle SECONDS`) and hold nothing are let go. `--min N` \
+           goes on when N are there; the others join as they come.\n\n\
            `--threads` is the number of threads in each worker's pool (1), `--pin` puts them on \
            cores as in `%threads`, `--env` sets a variable in their environment, `--dir` is their \
            working directory (the driver's; on other hosts the home folder). `--manager` says what \
-           starts them: `local` does on this machine; `ssh` on the hosts of \
+           starts them (`PARCELL_MANAGER`, or else `local`, where it is not given): `local` does on \
+           this machine; `auto` takes the allocation of Slurm, PBS, LSF or Grid Engine in which the \
+           kernel runs, if it has several hosts, and is `local` elsewhere; `ssh` on the hosts of \
            `--hosts [user@]host[:port][*workers],…`, where nothing but a shell is needed: what \
            workers run is copied there once. `--user`, `--port`, `--identity FILE` and \
            `--ssh-option NAME=VALUE` are for ssh itself, `--tunnel` is for hosts that cannot reach \
            this one. `slurm` starts them with srun inside an allocation, else in a job of their \
            own, which is cancelled with them; options of srun and sbatch are passed on, as in \
-           `--partition debug -t 10`. `mpi` starts them with mpiexec (`--native \"OPTIONS\"`), \
+           `--partition debug -t 10`; `--array` makes it a job for each worker, of which a busy \
+           cluster starts some before others. `mpi` starts them with mpiexec (`--native \"OPTIONS\"`), \
            `pbs`, `lsf`, `sge` and `htcondor` as arrays of jobs, with the options of qsub, bsub or \
            condor_submit. `elastic` says how workers may join by themselves at any time.\n\n\
            Any manager takes `--interface ADDRESS` (where to listen), `--encryption off`, \
@@ -88,7 +95,12 @@ const MANAGER_OPTIONS: [&str; 10] = [
 
 /// What the arguments of `%workers` ask for.
 fn command(desk: &dyn Desk, args: &str) -> Result<Command, Failure> {
-    let Wanted { count, options, given, watch } = Wanted::read(args)?;
+    let Wanted { count, mut options, given, watch, idle } = Wanted::read(args)?;
+    if options.manager.is_empty() {
+        let unsaid = variable(desk, "PARCELL_MANAGER").filter(|name| !name.is_empty());
+        options.manager = unsaid.map_or(Ok("local".to_owned()), manager)?;
+    }
+    adapt(&mut options, count, idle)?;
     let local = options.manager == "local";
     if let Some((option, _)) = options.manager_options.first().filter(|_| local) {
         let dashes = if option.starts_with('-') { "" } else { "--" };
@@ -101,7 +113,7 @@ fn command(desk: &dyn Desk, args: &str) -> Result<Command, Failure> {
         (Some(_), Some(_), _) => {
             Err(wrong("`--watch` shows the workers that there are; start others on a line before"))
         }
-        (None, None, _) if !local => Ok(Command::AddWorkers { count, options }),
+        (None, None, Some(_)) if !local => Ok(Command::AddWorkers { count, options }),
         (None, _, Some(option)) => Err(wrong(format!(
             "`{option}` is about new workers: say how many, as in `%workers 2 {option} …`"
         ))),
@@ -112,6 +124,29 @@ fn command(desk: &dyn Desk, args: &str) -> Result<Command, Failure> {
             let directory = options.directory.map(|written| folder(desk, &written)).transpose()?;
             Ok(Command::AddWorkers { count, options: WorkerOptions { directory, ..options } })
         }
+    }
+}
+
+/// Checks what is said of workers that come and go.
+fn adapt(
+    options: &mut WorkerOptions,
+    count: Option<usize>,
+    idle: Option<u64>,
+) -> Result<(), Failure> {
+    match (&mut options.adaptive, idle) {
+        (Some(adaptive), Some(idle)) => adaptive.idle = idle,
+        (None, Some(_)) => {
+            return Err(wrong(
+                "--idle is about workers that come and go: write their bounds, as in `%workers 2..8`",
+            ));
+        }
+        (_, None) => {}
+    }
+    match (options.at_least, count) {
+        (Some(least), Some(n)) if least > n => Err(wrong(format!(
+            "--min {least} can never be reached by {n} workers; at most {n} is wanted"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -135,18 +170,22 @@ struct Wanted {
     /// The first option that is about new workers.
     given: Option<String>,
     watch: Option<f64>,
+    idle: Option<u64>,
 }
 
 impl Wanted {
     fn read(args: &str) -> Result<Wanted, Failure> {
         let mut wanted = Wanted::default();
-        "local".clone_into(&mut wanted.options.manager);
         let mut words = Words(words(&WORKERS, args)?.into_iter().peekable());
         while let Some(word) = words.0.next() {
             if is_option(&word) {
                 wanted.option(&word, &mut words)?;
             } else if wanted.count.is_some() {
                 return Err(wrong(format!("there is an argument too many: `{word}`")));
+            } else if let Some((least, most)) = word.split_once("..") {
+                let adaptive = bounds(&word, least, most)?;
+                wanted.count = Some(adaptive.least);
+                wanted.options.adaptive = Some(adaptive);
             } else {
                 wanted.count = Some(number(&word, "workers", MOST)?);
             }
@@ -178,6 +217,14 @@ impl Wanted {
             }
             "--dir" => options.directory = Some(words.value(name, own, "a folder")?),
             "--manager" => options.manager = manager(words.value(name, own, "`local`")?)?,
+            "--min" => {
+                let value = words.value(name, own, "a number")?;
+                options.at_least = Some(number(&value, "workers", MOST)?);
+            }
+            "--idle" => {
+                let value = words.value(name, own, "seconds")?;
+                self.idle = Some(seconds(&WORKERS, name, &value)?.ceil() as u64);
+            }
             "--watch" => {
                 let every = own.or_else(|| words.optional(|w| w.parse::<f64>().is_ok()));
                 self.watch = Some(every.map_or(Ok(WATCH), |s| seconds(&WORKERS, name, &s))?);
@@ -193,6 +240,23 @@ impl Wanted {
         self.given.get_or_insert_with(|| name.to_owned());
         Ok(())
     }
+}
+
+/// `2..16`; Rust's `2..=16` is understood, too.
+fn bounds(word: &str, least: &str, most: &str) -> Result<Adaptive, Failure> {
+    let most = most.strip_prefix('=').unwrap_or(most);
+    let missing =
+        || wrong(format!("`{word}` wants a number on both sides, as in `%workers 2..16`"));
+    if least.is_empty() || most.is_empty() {
+        return Err(missing());
+    }
+    let (least, most) = (number(least, "workers", MOST)?, number(most, "workers", MOST)?);
+    if least > most {
+        return Err(wrong(format!(
+            "`{word}` has the larger number first: write `{most}..{least}`"
+        )));
+    }
+    Ok(Adaptive { least, most, ..Adaptive::default() })
 }
 
 fn is_option(word: &str) -> bool {
@@ -330,6 +394,44 @@ mod tests {
     }
 
     #[test]
+    fn workers_may_come_and_go() {
+        let span = |least, most, idle| {
+            format!("adaptive: Some(Adaptive {{ least: {least}, most: {most}, idle: {idle} }})")
+        };
+        let call = asked("%workers 2..16");
+        assert!(call.starts_with("AddWorkers { count: Some(2)"), "{call}");
+        assert!(call.contains(&span(2, 16, 30)), "{call}");
+        assert!(asked("%workers 1..=4 --idle 5 --threads 2").contains(&span(1, 4, 5)));
+        assert!(asked("%workers --idle=0.5 3..3 --manager slurm").contains(&span(3, 3, 1)));
+        assert!(asked("%workers 8 --min 2").contains("adaptive: None, at_least: Some(2)"));
+        refused("%workers 16..2", "`16..2` has the larger number first: write `2..16`");
+        refused("%workers 0..2", "at least 1 is wanted of workers");
+        refused("%workers 2..", "`2..` wants a number on both sides");
+        refused("%workers ..2", "`..2` wants a number on both sides");
+        refused("%workers 2..x", "`x` is not a number of workers");
+        refused("%workers 2..5000", "5000 workers are too many");
+        refused("%workers 2 --idle 5", "write their bounds, as in `%workers 2..8`");
+        refused("%workers 2..4 --idle soon", "--idle wants seconds");
+        refused("%workers 2 --min 3", "--min 3 can never be reached by 2 workers");
+    }
+
+    #[test]
+    fn the_environment_names_the_manager_where_the_line_does_not() {
+        let asked = |name: &str, cell: &str| {
+            let mut desk = Double::default();
+            desk.set("PARCELL_MANAGER", name);
+            desk.magic(cell).map(|_| desk.calls().concat())
+        };
+        let call = asked("slurm", "%workers 2 --partition debug").unwrap();
+        assert!(call.contains("manager: \"slurm\"") && call.contains("partition"), "{call}");
+        let call = asked("auto", "%workers 2 --manager local").unwrap();
+        assert!(call.contains("manager: \"local\""), "{call}");
+        assert!(asked("", "%workers 2").unwrap().contains("manager: \"local\""));
+        assert!(asked("cloud", "%workers 2").unwrap_err().value.contains("`cloud` is no manager"));
+        assert_eq!(asked("slurm", "%workers").unwrap(), "ShowWorkers { watch: None }");
+    }
+
+    #[test]
     fn shows_the_table() {
         assert_eq!(asked("%workers"), "ShowWorkers { watch: None }");
         assert_eq!(asked("%workers --watch"), "ShowWorkers { watch: Some(1.0) }");
@@ -351,7 +453,10 @@ mod tests {
         refused("%workers 2 --env A", "NAME=VALUE, here is `A`");
         refused("%workers 2 --env =A", "NAME=VALUE, here is `=A`");
         refused("%workers 2 --dir nowhere-at-all", "no folder /work/nowhere-at-all");
-        refused("%workers 2 --manager cloud", "`cloud` is no manager; there are local, ssh, slurm");
+        refused(
+            "%workers 2 --manager cloud",
+            "`cloud` is no manager; there are local, auto, ssh, slurm",
+        );
         refused("%workers 2 --watch", "start others on a line before");
         refused("%workers --threads 2", "say how many");
         refused("%workers --watch 0", "from 0.1 to 86400, here is `0`");

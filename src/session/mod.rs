@@ -42,6 +42,8 @@ pub struct Options {
     pub directory: Option<PathBuf>,
     /// Files that must not outlive the kernel, even after `kill -9` (ipc sockets).
     pub remove_at_end: Vec<PathBuf>,
+    /// Variables of the cells' environment beside those of this process.
+    pub environment: Vec<(String, String)>,
 }
 
 /// One notebook's state. Not shared between threads: run cells from one thread, keep a
@@ -75,10 +77,11 @@ impl Session {
     /// Makes a session. Returns at once: driver, cell library and analyst start in the background.
     pub fn start(options: Options) -> Session {
         let directory = options.directory.or_else(|| std::env::current_dir().ok());
+        let given = options.environment.into_iter().map(|(name, value)| (name, Some(value)));
         let setting = Setting {
             program: PathBuf::new(),
             directory: directory.unwrap_or_else(std::env::temp_dir),
-            environment: driver::path_to_this_program().into_iter().collect(),
+            environment: driver::path_to_this_program().into_iter().chain(given).collect(),
             clean_up: options.remove_at_end,
             threads: None,
         };

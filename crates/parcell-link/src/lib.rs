@@ -194,6 +194,28 @@ pub struct WorkerOptions {
     pub manager: String,
     /// The manager's own options, names without dashes.
     pub manager_options: Vec<(String, Option<String>)>,
+    /// Their number follows the work.
+    pub adaptive: Option<Adaptive>,
+    /// Go on when so many are there; the others join as they come. All of them if absent, or what the
+    /// manager finds right.
+    pub at_least: Option<usize>,
+}
+
+/// Workers that come and go with the work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adaptive {
+    /// So many are always there, at least 1.
+    pub least: usize,
+    /// More than so many never are.
+    pub most: usize,
+    /// One beyond `least` that has had nothing to do for so many seconds is let go.
+    pub idle: u64,
+}
+
+impl Default for Adaptive {
+    fn default() -> Adaptive {
+        Adaptive { least: 1, most: 1, idle: 30 }
+    }
 }
 
 /// What a driver tells its kernel.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use parcell_link::{Command, Pin, Threads, Where, WorkerOptions};
+use parcell_link::{Adaptive, Command, Pin, Threads, Where, WorkerOptions};
 
 use super::recorder::{Asked, asked};
 use crate::cells::Dependencies;
@@ -241,7 +241,12 @@ pub(super) const START_WORKERS: &str = "start_workers";
 fn wanted(count: Option<usize>, options: &WorkerOptions) -> Result<String, String> {
     let mut given = options.manager_options.clone();
     let mut text = match count {
-        Some(count) => format!("parcell::distributed::Workers::new({count})"),
+        Some(count) => match options.adaptive {
+            Some(Adaptive { least, most, idle }) => {
+                format!("parcell::distributed::Workers::between({least}, {most}).idle({idle})")
+            }
+            None => format!("parcell::distributed::Workers::new({count})"),
+        },
         None => {
             let hosts = given.iter().position(|(name, _)| name == "hosts");
             let hosts = hosts.and_then(|at| given.remove(at).1).ok_or_else(|| {
@@ -259,6 +264,9 @@ fn wanted(count: Option<usize>, options: &WorkerOptions) -> Result<String, Strin
     }
     for (name, value) in &given {
         text += &format!(".option({name:?}, {:?})", value.as_deref().unwrap_or_default());
+    }
+    if let Some(least) = options.at_least {
+        text += &format!(".at_least({least})");
     }
     if let Some(threads) = options.threads {
         text += &format!(".threads({threads})");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use parcell_link::WorkerOptions;
 
+use super::adaptive;
 use super::launch::{self, LaunchError};
 use super::procs;
 use super::table;
@@ -19,6 +20,9 @@ pub(crate) fn add_workers(count: Option<usize>, options: &WorkerOptions) -> Resu
     if !ids.is_empty() {
         println!("{}", counted(&ids, "started"));
     }
+    if let Some(span) = adaptive::summary().filter(|_| options.adaptive.is_some()) {
+        println!("{span}");
+    }
     Ok(())
 }
 
@@ -29,7 +33,14 @@ pub(crate) fn remove_workers(
 ) -> Result<(), Failure> {
     let ids: Vec<usize> = match ids {
         Some(ids) => ids.iter().map(|id| *id as usize).collect(),
-        None => procs::only_workers(),
+        None => {
+            adaptive::end();
+            let called_off = launch::call_off();
+            if !called_off.is_empty() {
+                println!("{}", counted(&called_off, "called off"));
+            }
+            procs::only_workers()
+        }
     };
     if ids.is_empty() {
         println!("there are no workers");
@@ -41,7 +52,7 @@ pub(crate) fn remove_workers(
     Ok(())
 }
 
-fn counted(ids: &[usize], what: &str) -> String {
+pub(crate) fn counted(ids: &[usize], what: &str) -> String {
     let noun = if ids.len() == 1 { "worker" } else { "workers" };
     format!("{noun} {} {what}", ranges(ids))
 }
@@ -65,6 +76,9 @@ pub(crate) fn ranges(ids: &[usize]) -> String {
 
 /// Shows the table of workers, until an interrupt if it is watched.
 pub(crate) fn show_workers(watch: Option<Duration>) -> Result<(), Failure> {
+    if let Some(span) = adaptive::summary() {
+        println!("{span}");
+    }
     let Some(pause) = watch else {
         display::show(&table::of_workers());
         return Ok(());

@@ -11,7 +11,7 @@ use super::address::Address;
 use super::blob::Blob;
 use super::message::{Admission, Message, Wish};
 use super::node::{Node, node};
-use super::{crew, keeper, managers};
+use super::{adaptive, crew, keeper, managers};
 use crate::interrupt::Seconds;
 use crate::threads::Monitor;
 
@@ -68,6 +68,8 @@ pub enum LaunchError {
 
 /// Why a worker is gone that was told to end.
 pub(crate) const REMOVED: &str = "it was removed";
+/// Why a worker is gone that had nothing to do.
+pub(crate) const LET_GO: &str = "it had nothing to do and was let go";
 
 /// As many workers are taken for a slip of the finger.
 pub(crate) const MOST: usize = 4096;
@@ -102,7 +104,8 @@ struct Started {
     pid: Option<u32>,
     /// What has started it elsewhere, and which of its workers it is.
     client: Option<(Arc<managers::Running>, u32)>,
-    removed: bool,
+    /// Why it was told to end.
+    removed: Option<&'static str>,
 }
 
 /// Workers that were started together.
@@ -111,6 +114,15 @@ pub(crate) struct Launched {
     pub(crate) ids: Vec<u32>,
     /// How many seconds they have to come up.
     pub(crate) limit: Option<f64>,
+    /// So many are enough to go on with; all of them if absent.
+    pub(crate) at_least: Option<usize>,
+}
+
+impl Launched {
+    /// Nobody waits for its workers: each joins when it comes.
+    pub(crate) fn without_waiting(self) -> Launched {
+        Launched { at_least: Some(0), ..self }
+    }
 }
 
 /// The workers of one client of a launch, which may still have to come.
@@ -126,6 +138,8 @@ struct State {
     next: u32,
     alive: BTreeMap<u32, Started>,
     launches: BTreeMap<u64, Vec<Part>>,
+    /// Those for whom nobody waits any more and who join when they come, each with its launch.
+    late: BTreeMap<u32, u64>,
     /// The build of those who may come at any time, once they may.
     elastic: Option<String>,
     failed: BTreeMap<u32, String>,
@@ -145,20 +159,45 @@ pub(crate) fn add(
 ) -> Result<Vec<usize>, LaunchError> {
     let node = node();
     only_driver(node)?;
-    if let Some(count) = count.filter(|count| !(1..=MOST).contains(count)) {
+    let options = &managers::chosen(options)?;
+    // Bounds are looked at together.
+    let one = count.filter(|_| options.adaptive.is_none());
+    if let Some(count) = one.filter(|count| !(1..=MOST).contains(count)) {
         return Err(LaunchError::Count(count));
     }
+    match options.adaptive {
+        Some(span) => adaptive::begin(span, options),
+        None => settle(start(count, options)?),
+    }
+}
+
+/// Starts workers without waiting for them. Who does so waits with [`settle`].
+pub(crate) fn start(
+    count: Option<usize>,
+    options: &WorkerOptions,
+) -> Result<Launched, LaunchError> {
     let manager = managers::named(&options.manager)?;
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let launched = match manager {
         Some(manager) => managers::start(manager, count, options)?,
         None => managers::local::start(count.unwrap_or(1), options)?,
     };
+    Ok(Launched { at_least: options.at_least.or(launched.at_least), ..launched })
+}
+
+/// Blocks until enough workers of a launch are up, or all have come up or failed. The others join
+/// when they come. The ids of those that are up.
+pub(crate) fn settle(launched: Launched) -> Result<Vec<usize>, LaunchError> {
+    let node = node();
     let unwinding = GivenUp(&launched.ids);
-    wait_for(&launched.ids, launched.limit);
+    let enough = wait_for(&launched);
     std::mem::forget(unwinding);
+    if enough {
+        leave_to_come(&launched);
+    } else {
+        STATE.change(|state| state.launches.remove(&launched.number));
+    }
     let ids = launched.ids;
-    STATE.change(|state| state.launches.remove(&launched.number));
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -172,26 +211,42 @@ pub(crate) fn add(
     Err(LaunchError::NotStarted { wanted: ids.len(), started, failed })
 }
 
+/// Has the workers of a launch that are not there yet join when they come.
+fn leave_to_come(launched: &Launched) {
+    // Under the lock: `arrived` introduces those that are noted here, and the caller all others.
+    let late: Vec<u32> = STATE.change(|state| {
+        let State { late, alive, .. } = state;
+        let awaited = |id: &&u32| alive.contains_key(id) && !node().peers.is_connected(**id);
+        let ids: Vec<u32> = launched.ids.iter().filter(awaited).copied().collect();
+        late.extend(ids.iter().map(|id| (*id, launched.number)));
+        state.close_if_over(launched.number);
+        ids
+    });
+    let Some(seconds) = launched.limit.filter(|_| !late.is_empty()) else { return };
+    let Some(deadline) = Seconds::from(seconds).deadline() else { return };
+    keeper::at(deadline, Box::new(move || late.iter().for_each(|id| too_late(*id, seconds))));
+}
+
+/// One that joins when it comes has not come in time.
+fn too_late(id: u32, seconds: f64) {
+    if STATE.look(|state| state.late.contains_key(&id)) {
+        not_in_time(id, seconds);
+        kill(id);
+    }
+}
+
+/// Notes that nothing was heard of a worker.
+fn not_in_time(id: u32, seconds: f64) {
+    let why = format!("no word from it within {seconds} s ({TIMEOUT} or `--wait` sets the limit)");
+    STATE.change(|state| _ = state.failed.entry(id).or_insert(why));
+}
+
 /// Ends workers of a launch that was interrupted.
 struct GivenUp<'a>(&'a [u32]);
 
 impl Drop for GivenUp<'_> {
     fn drop(&mut self) {
-        for id in self.0 {
-            let client = STATE.change(|state| {
-                let started = state.alive.get_mut(id)?;
-                started.removed = true;
-                started.client.clone()
-            });
-            node().tell(*id, Message::Exit, Blob::default());
-            match client {
-                Some((running, _)) => {
-                    running.end();
-                    ended(*id, REMOVED);
-                }
-                None => kill(*id),
-            }
-        }
+        self.0.iter().for_each(|id| give_up(*id));
     }
 }
 
@@ -235,13 +290,20 @@ pub(crate) fn open(
             first += workers;
         }
         state.launches.insert(number, open);
-        Launched { number, ids, limit }
+        Launched { number, ids, limit, at_least: None }
     });
     launched.ids.iter().for_each(|id| node().peers.expect(*id));
     Ok(launched)
 }
 
 impl State {
+    /// Forgets a launch that nobody waits for if its workers have all come, or will not.
+    fn close_if_over(&mut self, launch: u64) {
+        if !self.late.values().any(|of| *of == launch) {
+            self.launches.remove(&launch);
+        }
+    }
+
     fn take_ids(&mut self, count: usize) -> Vec<u32> {
         let first = self.next.max(2);
         self.next = first + u32::try_from(count).expect("at most MOST");
@@ -255,7 +317,7 @@ pub(crate) const ELASTIC: u64 = 0;
 /// Lets workers come at any time.
 pub(crate) fn open_door(build: String) -> Launched {
     STATE.change(|state| state.elastic = Some(build));
-    Launched { number: ELASTIC, ids: Vec::new(), limit: Some(0.0) }
+    Launched { number: ELASTIC, ids: Vec::new(), limit: Some(0.0), at_least: None }
 }
 
 /// Tells a worker that something else has started who it is.
@@ -319,7 +381,7 @@ pub(crate) fn ended(id: u32, how: &str) {
         keeper::at(Instant::now() + GRACE, Box::new(move || running.end()));
     }
     let node = node();
-    let why = if removed { REMOVED } else { how };
+    let why = removed.unwrap_or(how);
     // Before those who wait for its end are told: then it takes nothing out of a channel any more.
     node.peers.bury(node, id, why);
     STATE.change(|state| {
@@ -327,6 +389,13 @@ pub(crate) fn ended(id: u32, how: &str) {
         state.failed.entry(id).or_insert_with(|| how.to_owned());
         state.events += 1;
     });
+    if let Some(why) = take_late(id) {
+        if removed.is_none() {
+            eprintln!("worker {id} did not start: {why}");
+            adaptive::failed();
+        }
+        forget(node, id);
+    }
     let gone = || Message::Peers { came: Vec::new(), gone: vec![(id, why.to_owned())] };
     node.peers.tell_all(gone);
     report(node);
@@ -346,10 +415,19 @@ pub(crate) fn connection_closed(id: u32, why: String) {
     keeper::at(Instant::now() + Duration::from_millis(200), Box::new(bury));
 }
 
+/// Takes out one that was to join when it comes; why it has not, if it has not.
+fn take_late(id: u32) -> Option<String> {
+    STATE.change(|state| {
+        let launch = state.late.remove(&id)?;
+        state.close_if_over(launch);
+        Some(state.failed.get(&id).cloned().unwrap_or_default())
+    })
+}
+
 /// A worker has said who it is. One that nobody waits for is introduced here.
 pub(crate) fn arrived(id: u32, uninvited: bool) {
     STATE.change(|state| state.events += 1);
-    if uninvited {
+    if take_late(id).is_some() || uninvited {
         introduce(node(), &[id]);
         report(node());
         let host = node().peers.with(id, |peer| peer.hello.as_ref().map(|h| h.host.clone()));
@@ -357,24 +435,33 @@ pub(crate) fn arrived(id: u32, uninvited: bool) {
     }
 }
 
-/// Blocks until each of these has come up or ended, or until the time is over.
-fn wait_for(ids: &[u32], limit: Option<f64>) {
+/// Blocks until each worker of a launch has come up or ended, or until the time is over: false. True
+/// as soon as enough have come up, though others may still come.
+fn wait_for(launched: &Launched) -> bool {
+    let Launched { ids, limit, at_least, .. } = launched;
     let node = node();
-    let settled =
-        |state: &State, id: u32| state.failed.contains_key(&id) || node.peers.is_connected(id);
-    let deadline = limit.and_then(|seconds| Seconds::from(seconds).deadline());
-    let all = |state: &mut State| ids.iter().all(|id| settled(state, *id)).then_some(());
-    if STATE.wait(deadline, all).is_some() {
-        return;
+    let enough = |there: usize| at_least.is_some_and(|least| there >= least && there < ids.len());
+    if enough(0) {
+        return true;
     }
-    let seconds = limit.unwrap_or_default();
+    let deadline = limit.and_then(|seconds| Seconds::from(seconds).deadline());
+    let over = |state: &mut State| {
+        let there = ids.iter().filter(|id| node.peers.is_connected(**id)).count();
+        let settled = |id: &u32| state.failed.contains_key(id) || node.peers.is_connected(*id);
+        match ids.iter().all(settled) {
+            true => Some(false),
+            false => enough(there).then_some(true),
+        }
+    };
+    if let Some(enough) = STATE.wait(deadline, over) {
+        return enough;
+    }
     for id in ids.iter().filter(|id| !node.peers.is_connected(**id)) {
-        let why =
-            format!("no word from it within {seconds} s ({TIMEOUT} or `--wait` sets the limit)");
-        STATE.change(|state| _ = state.failed.entry(*id).or_insert(why));
+        not_in_time(*id, limit.unwrap_or_default());
         kill(*id);
         STATE.change(|state| state.alive.remove(id));
     }
+    false
 }
 
 fn outcome(ids: &[u32]) -> (Vec<usize>, Vec<(usize, String)>) {
@@ -384,6 +471,7 @@ fn outcome(ids: &[u32]) -> (Vec<usize>, Vec<(usize, String)>) {
         for id in ids {
             match state.failed.get(id) {
                 Some(why) => failed.push((*id as usize, why.clone())),
+                None if state.late.contains_key(id) => {}
                 None => started.push(*id as usize),
             }
         }
@@ -430,11 +518,9 @@ pub(crate) fn remove(ids: &[usize], limit: Option<Duration>) -> Result<(), Launc
         return Err(LaunchError::Unknown { unknown, there });
     }
     let ids: Vec<u32> = ids.iter().filter_map(|id| u32::try_from(*id).ok()).collect();
+    adaptive::removed(&ids);
     for id in &ids {
-        STATE.change(|state| state.alive.get_mut(id).map(|started| started.removed = true));
-        node.tell(*id, Message::Exit, Blob::default());
-        let id = *id;
-        keeper::at(Instant::now() + GRACE, Box::new(move || kill(id)));
+        dismiss(*id, REMOVED);
     }
     let deadline = limit.map(|limit| Instant::now() + limit);
     let gone = |state: &mut State| ids.iter().all(|id| !state.alive.contains_key(id)).then_some(());
@@ -445,6 +531,37 @@ pub(crate) fn remove(ids: &[usize], limit: Option<Duration>) -> Result<(), Launc
         ids.iter().filter(|id| state.alive.contains_key(id)).map(|id| *id as usize).collect()
     });
     Err(LaunchError::Survivors { survivors, limit: limit.unwrap_or_default() })
+}
+
+/// Gives up all workers that were to join when they come, and cancels their jobs; their ids.
+pub(crate) fn call_off() -> Vec<usize> {
+    let late: Vec<u32> = STATE.look(|state| state.late.keys().copied().collect());
+    late.iter().for_each(|id| give_up(*id));
+    late.into_iter().map(|id| id as usize).collect()
+}
+
+/// Ends a worker that may not be there yet, and whatever starts it.
+fn give_up(id: u32) {
+    let client = STATE.change(|state| {
+        let started = state.alive.get_mut(&id)?;
+        started.removed = Some(REMOVED);
+        started.client.clone()
+    });
+    node().tell(id, Message::Exit, Blob::default());
+    match client {
+        Some((running, _)) => {
+            running.end();
+            ended(id, REMOVED);
+        }
+        None => kill(id),
+    }
+}
+
+/// Tells a worker to end, and ends it if it does not.
+pub(crate) fn dismiss(id: u32, why: &'static str) {
+    STATE.change(|state| state.alive.get_mut(&id).map(|started| started.removed = Some(why)));
+    node().tell(id, Message::Exit, Blob::default());
+    keeper::at(Instant::now() + GRACE, Box::new(move || kill(id)));
 }
 
 /// Ends a worker's process at once. One that cannot be told is given up, and its connection closed.
@@ -471,6 +588,11 @@ fn is_last(id: u32, running: &Arc<managers::Running>) -> bool {
         started.client.as_ref().is_some_and(|(other, _)| Arc::ptr_eq(other, running))
     };
     STATE.look(|state| !state.alive.iter().any(|(other, s)| *other != id && of_it(s)))
+}
+
+/// Whether a worker is there, or may still come up.
+pub(crate) fn is_alive(id: u32) -> bool {
+    STATE.look(|state| state.alive.contains_key(&id))
 }
 
 /// Whether a worker may still come up.

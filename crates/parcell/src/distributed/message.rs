@@ -139,6 +139,8 @@ pub(crate) enum Ask {
     OpenToNetwork { on: Option<std::net::IpAddr>, manners: Manners },
     /// How many things the process holds, for tests and tables.
     Census,
+    /// Whether nothing would be lost if the process ended.
+    IsDispensable,
 }
 
 /// How long an operation may wait.

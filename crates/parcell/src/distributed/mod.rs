@@ -5,6 +5,7 @@
 //! others; [`jobs`] runs what others call here; [`blob`] turns values into bytes and `transport`
 //! carries them.
 
+mod adaptive;
 mod address;
 mod backoff;
 #[doc(hidden)]
@@ -21,6 +22,7 @@ mod clock;
 pub(crate) mod commands;
 mod crew;
 mod deal;
+mod demand;
 pub(crate) mod error;
 mod everywhere;
 #[doc(hidden)]
@@ -99,6 +101,13 @@ pub use several::{fetch_all, try_fetch_all, try_wait_all, wait_all, wait_any};
 pub use supply::{CodeSent, code_sent};
 pub use target::Target;
 pub use worker_local::{LocalInit, WorkerLocal};
+
+/// Whether nothing would be lost with this process: nothing runs, and it holds nothing but functions,
+/// which are sent again where they are needed.
+fn is_dispensable(node: &node::Node) -> bool {
+    let Census { values, channels, locals, running, .. } = census_here(node);
+    values + channels + locals + running == 0 && crate::store::names().is_empty()
+}
 
 /// What this process holds at the moment.
 fn census_here(node: &node::Node) -> Census {

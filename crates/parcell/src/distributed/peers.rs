@@ -24,6 +24,8 @@ pub(crate) struct Peer {
     pub(crate) pinged: Option<Instant>,
     pub(crate) heard: Option<Instant>,
     pub(crate) load: Load,
+    /// It may soon be let go, and is to get nothing more to do.
+    pub(crate) leaving: bool,
 }
 
 impl Peer {
@@ -50,10 +52,10 @@ impl Peers {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The workers that live, this process included if it is one.
+    /// The workers that live and are to have work, this process included if it is one.
     pub(crate) fn workers(&self) -> Vec<u32> {
         let peers = self.lock();
-        let live = peers.iter().filter(|(id, peer)| **id != 1 && peer.is_usable());
+        let live = peers.iter().filter(|(id, peer)| **id != 1 && peer.is_usable() && !peer.leaving);
         let mut ids: Vec<u32> = live.map(|(id, _)| *id).collect();
         drop(peers);
         let me = super::node::me();

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
+use super::demand::Waiting;
 use super::error::{OrRaise, RemoteError};
 use super::node::{Node, me, node};
 use super::procs;
@@ -190,13 +191,18 @@ impl WorkerPool {
         mut pick: impl FnMut(&mut State) -> Option<u32>,
     ) -> Result<usize, RemoteError> {
         let node = node();
+        let mut waits = None;
         let picked = self.state.wait(None, |state| {
             state.refresh(node);
             if state.workers.is_empty() {
                 let what = "no active worker in the pool".to_owned();
                 return Some(Err(RemoteError::Refused { worker: me() as usize, what }));
             }
-            pick(state).map(|id| Ok(id as usize))
+            let picked = pick(state);
+            if picked.is_none() && state.follows && waits.is_none() {
+                waits = Some(Waiting::one());
+            }
+            picked.map(|id| Ok(id as usize))
         });
         picked.expect("without a deadline a wait ends with a worker")
     }
@@ -227,6 +233,11 @@ impl WorkerPool {
     #[must_use]
     pub fn workers(&self) -> Vec<usize> {
         self.live().into_iter().map(|id| id as usize).collect()
+    }
+
+    /// Whether whoever becomes a worker is in it.
+    pub(crate) fn follows(&self) -> bool {
+        self.state.look(|state| state.follows)
     }
 
     pub(crate) fn live(&self) -> Vec<u32> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use parcell_link::{Pin, WorkerOptions};
+use parcell_link::{Adaptive, Pin, WorkerOptions};
 
 use super::error::{self, OrRaise, RemoteError};
 use super::launch::{self, LaunchError};
@@ -111,6 +111,49 @@ impl Workers {
     #[must_use]
     pub fn new(count: usize) -> Workers {
         Workers { count: Some(count), options: WorkerOptions::default() }
+    }
+
+    /// Workers that come and go with the work: `least` now, up to `most` when calls wait for a free
+    /// one for longer than a second, and fewer again when some have had nothing to do for
+    /// [so long](Workers::idle) and hold nothing that would be lost: no values, array pieces, channels
+    /// or variables. Both ends count. A map that runs takes new workers in. There is one such group of
+    /// workers: asked for again, its bounds change; it ends when its last worker is removed.
+    ///
+    /// On hosts that ssh reaches, `option("hosts", …)` names the places; Slurm gets a job for each
+    /// worker. Looks at the work once a second; a worker is asked one question before it is let go.
+    /// [`addprocs`] returns the ids of the first `least`.
+    ///
+    /// ```no_run
+    /// use parcell::distributed::{Workers, addprocs, pmap};
+    ///
+    /// addprocs(Workers::between(1, 4).idle(60));
+    /// let squares = pmap(|x: u64| x * x, 0..1_000_000).collect();
+    /// assert_eq!(squares[3], 9);
+    /// ```
+    ///
+    /// # Source
+    /// `Cluster.adapt(minimum, maximum)` of Dask.
+    #[must_use]
+    pub fn between(least: usize, most: usize) -> Workers {
+        let adaptive = Some(Adaptive { least, most, ..Adaptive::default() });
+        Workers { count: Some(least), options: WorkerOptions { adaptive, ..Default::default() } }
+    }
+
+    /// A worker beyond the [least number](Workers::between) is let go when it has had nothing to do for
+    /// so many seconds (30). Of a fixed number of workers none is.
+    #[must_use]
+    pub fn idle(mut self, seconds: u64) -> Workers {
+        if let Some(adaptive) = &mut self.options.adaptive {
+            adaptive.idle = seconds;
+        }
+        self
+    }
+
+    /// [`addprocs`] returns when so many are there; the others join as they come.
+    #[must_use]
+    pub fn at_least(mut self, count: usize) -> Workers {
+        self.options.at_least = Some(count);
+        self
     }
 
     /// Workers on hosts that ssh reaches: `[user@]host[:port]`, each with `*N` for N workers. The

@@ -61,6 +61,10 @@ pub(crate) fn answer(node: &Node, from: u32, number: u64, what: Ask, blob: Incom
             let census = super::census_here(node);
             node.reply(from, number, Ok(Answer::Census(census)), nothing());
         }
+        Ask::IsDispensable => {
+            let dispensable = super::is_dispensable(node);
+            node.reply(from, number, Ok(Answer::Flag(dispensable)), nothing());
+        }
     }
 }
 

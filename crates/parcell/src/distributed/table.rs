@@ -46,7 +46,7 @@ fn driver() -> Vec<String> {
 fn row(node: &Node, id: u32, peer: &Peer) -> Option<Vec<String>> {
     let hello = peer.hello.as_ref()?;
     let state = match (&peer.gone, peer.silent()) {
-        (Some(why), _) if why == launch::REMOVED => return None,
+        (Some(why), _) if [launch::REMOVED, launch::LET_GO].contains(&why.as_str()) => return None,
         (Some(why), _) => format!("gone: {why}"),
         (None, Some(time)) if time > SILENCE => {
             format!("does not answer ({} s)", time.as_secs())

@@ -146,6 +146,8 @@ impl Batch {
             cancel: about(cancel),
             state: about(state),
             describe: |_| "submitted".to_owned(),
+            ranks: None,
+            at_least: None,
         })
     }
 }

@@ -14,7 +14,6 @@ use super::script::TicketFile;
 use super::will::Will;
 use crate::distributed::address::Address;
 use crate::distributed::launch::{self, LaunchError, Launched};
-use crate::distributed::node::node;
 
 /// How often a scheduler is asked how a job is.
 const OFTEN: Duration = Duration::from_secs(1);
@@ -37,10 +36,14 @@ pub(crate) struct Job {
     pub(crate) number: fn(&str) -> Option<String>,
     /// The command that ends the job of a number.
     pub(crate) cancel: About,
-    /// The command that tells how it is, in one line; fails or prints nothing if there is none.
+    /// The command that tells how it is; fails or prints nothing if there is none.
     pub(crate) state: About,
-    /// That line in words.
+    /// What it prints, in words.
     pub(crate) describe: fn(&str) -> String,
+    /// For a job for each worker: which of them the scheduler still has, in the same lines.
+    pub(crate) ranks: Option<fn(&str) -> Vec<u32>>,
+    /// So many workers are enough to go on with, unless the user says otherwise.
+    pub(crate) at_least: Option<usize>,
 }
 
 fn command(words: &[String]) -> Command {
@@ -60,6 +63,7 @@ pub(super) fn start(
 ) -> Result<Launched, LaunchError> {
     let running = Arc::new(Running::default());
     let launched = launch::open(&[job.workers], &[Arc::clone(&running)], limit)?;
+    let launched = Launched { at_least: job.at_least, ..launched };
     let ticket = ticket(launched.number, 0, 1, None, driver, given);
     let submitted = file.write(&ticket).and_then(|()| submit(&job));
     let number = match submitted {
@@ -113,35 +117,43 @@ struct Watch {
 impl Watch {
     /// Tells how the job is until its workers are there or it is over.
     fn watch(self) {
-        let (mut told, mut unknown) = (String::new(), 0);
+        let mut told = String::new();
+        // How often in a row the scheduler did not know the job of each worker.
+        let mut unknown = vec![0; self.ids.len()];
         while self.ids.iter().any(|id| launch::is_awaited(*id)) {
-            match self.state() {
-                Some(state) => {
-                    unknown = 0;
-                    if state != told {
-                        println!("{} job {}: {state}", self.job.scheduler, self.number);
-                        told = state;
-                    }
-                }
-                None => unknown += 1,
+            let state = self.state();
+            let words = state.as_deref().map(self.job.describe).unwrap_or_default();
+            if !words.is_empty() && words != told {
+                println!("{} job {}: {words}", self.job.scheduler, self.number);
+                told = words;
             }
-            if unknown == UNKNOWN {
-                let why = self.why_it_ended();
-                self.ids.iter().filter(|id| !node().peers.is_connected(**id)).for_each(|id| {
-                    launch::ended(*id, &why);
-                });
-            }
+            self.miss(state.as_deref(), &mut unknown);
             std::thread::sleep(OFTEN);
         }
         // What was written there was about the start.
         let _ = std::fs::remove_file(&self.log);
     }
 
+    /// Gives up the workers whose jobs the scheduler has not known for long enough.
+    fn miss(&self, state: Option<&str>, unknown: &mut [u32]) {
+        let there = match (state, self.job.ranks) {
+            (None, _) => Some(Vec::new()),
+            (Some(text), Some(ranks)) => Some(ranks(text)),
+            (Some(_), None) => None,
+        };
+        for (rank, (id, times)) in (0..).zip(self.ids.iter().zip(unknown)) {
+            let missing = there.as_ref().is_some_and(|there| !there.contains(&rank));
+            *times = if missing { *times + 1 } else { 0 };
+            if *times == UNKNOWN && launch::is_awaited(*id) {
+                launch::ended(*id, &self.why_it_ended());
+            }
+        }
+    }
+
     fn state(&self) -> Option<String> {
         let output = command(&(self.job.state)(&self.number)).stdin(Stdio::null()).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let line = text.lines().find(|line| !line.trim().is_empty())?;
-        output.status.success().then(|| (self.job.describe)(line))
+        (output.status.success() && !text.trim().is_empty()).then(|| text.into_owned())
     }
 
     fn why_it_ended(&self) -> String {

@@ -39,7 +39,7 @@ pub(crate) fn start(count: usize, options: &WorkerOptions) -> Result<Launched, L
     ids.iter().for_each(|id| start_one(*id, &driver, program.clone(), options));
     let seconds =
         std::env::var(launch::TIMEOUT).ok().and_then(|s| s.parse().ok()).unwrap_or(60.0_f64);
-    Ok(Launched { number: u64::from(ids[0]), ids, limit: Some(seconds) })
+    Ok(Launched { number: u64::from(ids[0]), ids, limit: Some(seconds), at_least: None })
 }
 
 /// Starts one worker on a thread that lives as long as the worker: the system ends a worker when

@@ -4,6 +4,7 @@
 //! [`client`] and [`job`] run these. Whatever starts a worker gives it a
 //! [`Ticket`](super::join::Ticket), with which it joins the session by itself.
 
+mod auto;
 mod batch;
 mod client;
 mod elastic;
@@ -205,8 +206,62 @@ pub(crate) fn named(name: &str) -> Result<Option<&'static dyn Manager>, LaunchEr
     }
     let found = MANAGERS.iter().find(|manager| manager.name() == name);
     let names: Vec<&str> = MANAGERS.iter().map(|manager| manager.name()).collect();
-    let unknown = || format!("`{name}` is no manager; there are local, {}", names.join(", "));
+    let unknown = || format!("`{name}` is no manager; there are local, auto, {}", names.join(", "));
     found.map(|manager| Some(*manager)).ok_or_else(|| LaunchError::Unable(unknown()))
+}
+
+/// Where adaptive workers may be, one place for each, where a manager has named hosts; none where it
+/// finds places itself.
+pub(super) fn places(options: &WorkerOptions, most: usize) -> Result<Vec<String>, String> {
+    match options.manager.as_str() {
+        "elastic" => Err("elastic workers come by themselves: they take no bounds".to_owned()),
+        "mpi" => Err("the workers of one mpiexec belong together: write one number, as in \
+                      `%workers 8 --manager mpi`"
+            .to_owned()),
+        "ssh" => {
+            let given = Options(&options.manager_options);
+            let places = ssh::places(given.get("hosts").unwrap_or_default())?;
+            match places.len() {
+                n if n < most => Err(format!(
+                    "{most} workers may come, and --hosts has places for {n}: write `host*N` for N \
+                     of them on one, or a smaller number"
+                )),
+                _ => Ok(places),
+            }
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The options for workers of which each may end by itself: a scheduler gets their places back one by
+/// one.
+pub(super) fn for_few(mut options: WorkerOptions) -> WorkerOptions {
+    let named = |name: &str| options.manager_options.iter().any(|(own, _)| own == name);
+    let apart = options.manager == "slurm" && std::env::var_os("SLURM_JOB_ID").is_none();
+    if apart && !named("array") && !named("-a") {
+        options.manager_options.push(("array".to_owned(), None));
+    }
+    options
+}
+
+/// Names what starts workers where the user does not.
+const DEFAULT: &str = "PARCELL_MANAGER";
+
+/// The options with what will start the workers: where they name nothing, what `PARCELL_MANAGER` does,
+/// and for `auto` what takes the allocation in which this process runs.
+pub(crate) fn chosen(options: &WorkerOptions) -> Result<WorkerOptions, LaunchError> {
+    let mut options = options.clone();
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    if options.manager.is_empty() {
+        options.manager = variable(DEFAULT).unwrap_or_default();
+    }
+    if options.manager == "auto" {
+        let read = |file: &str| std::fs::read_to_string(file).ok();
+        let (manager, hosts) = auto::allocation(&variable, &read);
+        manager.clone_into(&mut options.manager);
+        options.manager_options.extend(hosts.map(|hosts| ("hosts".to_owned(), Some(hosts))));
+    }
+    Ok(options)
 }
 
 /// Starts workers; their ids, of which not all need to come up. Returns when the programs that

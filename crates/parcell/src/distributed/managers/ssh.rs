@@ -43,6 +43,27 @@ impl Manager for Ssh {
     }
 }
 
+/// The places for workers that hosts have, one after the other: a host without a number has one.
+pub(super) fn places(hosts: &str) -> Result<Vec<String>, String> {
+    let hosts = hosts.split(',').map(str::trim).filter(|host| !host.is_empty());
+    let mut rounds = Vec::new();
+    for (k, text) in hosts.enumerate() {
+        let host = Host::parse(text)?;
+        if host.auto {
+            return Err(format!(
+                "write how many workers `{text}` may have, as in `{}*4`",
+                host.name
+            ));
+        }
+        let place = text.split_once('*').map_or(text, |(place, _)| place);
+        let of_it = (0..host.workers.unwrap_or(1)).map(|round| (round, k, place.to_owned()));
+        rounds.extend(of_it);
+    }
+    // One on each host before a second one on any.
+    rounds.sort();
+    Ok(rounds.into_iter().map(|(_, _, place)| place).collect())
+}
+
 /// `[user@]host[:port][*workers]`, where `*auto` stands for one for each processor there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Host {
@@ -249,6 +270,15 @@ mod tests {
         let tunnel = plan(None, &[("hosts", "a"), ("tunnel", "")]).unwrap();
         let forward = "-o ExitOnForwardFailure=yes -R 4000:localhost:4000";
         assert_eq!(tunnel[0].0, format!("{SSH} {forward} -- a SHELL"));
+    }
+
+    #[test]
+    fn adaptive_workers_have_places_on_all_hosts() {
+        assert_eq!(
+            places("a*2,eva@b:22*3, c").unwrap(),
+            ["a", "eva@b:22", "c", "a", "eva@b:22", "eva@b:22"]
+        );
+        assert!(places("a*auto").is_err_and(|why| why.contains("as in `a*4`")));
     }
 
     #[test]

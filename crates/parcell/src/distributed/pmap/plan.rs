@@ -107,6 +107,11 @@ impl Retries {
         self.waiting.is_empty()
     }
 
+    /// How many items wait to be tried again.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// An item for this worker, one of `live`: not one that failed on it, unless it did on all.
     pub(crate) fn take(&mut self, worker: u32, live: &[u32], now: Instant) -> Option<usize> {
         let fits = |tries: &mut HashMap<usize, Tries>, again: &Again| {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::super::blob::{BlobReader, BlobWriter, DecodeError, EncodeError};
 use super::super::calls::Ended;
+use super::super::demand::Waiting;
 use super::super::error::RemoteError;
 use super::super::jobs::not_read;
 use super::super::message::{Answer, Message, Work};
@@ -17,7 +18,7 @@ use super::super::node::{me, node};
 use super::super::pool::WorkerPool;
 use super::super::remote::Shared;
 use super::super::waiting::unexpected;
-use super::super::{call, clock, deal, output};
+use super::super::{call, clock, deal, launch, output};
 use super::mapped::ItemTime;
 use super::plan::{Pace, Retries};
 use crate::threads::Monitor;
@@ -38,6 +39,17 @@ pub(super) trait Items {
     fn again(&mut self, error: &RemoteError) -> bool;
     /// Finds a value for an item that failed for good, or gives the error back.
     fn give_up(&mut self, index: usize, error: RemoteError) -> Result<(), RemoteError>;
+}
+
+impl Crew {
+    /// Whether workers that come have a part in it.
+    fn grows(&self) -> bool {
+        match self {
+            Crew::All => true,
+            Crew::Pool(pool) => pool.follows(),
+            Crew::Here => false,
+        }
+    }
 }
 
 /// How to run a map.
@@ -70,7 +82,7 @@ impl Crew {
         }
     }
 
-    /// Those that have come in place of workers that are gone.
+    /// The workers that there are now.
     fn later(&self) -> Vec<u32> {
         match self {
             Crew::All => node().peers.workers(),
@@ -120,6 +132,10 @@ pub(super) struct Run {
     exhausted: bool,
     /// Why there is no worker any more.
     lost: Option<RemoteError>,
+    /// Those that are gone, of which not everybody may know yet.
+    gone: Vec<u32>,
+    /// The batches that wait for a worker.
+    waiting: Waiting,
     pub(super) began: u64,
     /// Items that have come to something, in this order.
     pub(super) ended: VecDeque<ItemTime>,
@@ -144,6 +160,8 @@ impl Run {
             taken: 0,
             exhausted: false,
             lost: None,
+            gone: Vec::new(),
+            waiting: Waiting::default(),
             began: clock::now(),
             ended: VecDeque::new(),
         }
@@ -163,8 +181,11 @@ impl Run {
             return Ok(!self.ended.is_empty());
         }
         let due = self.retries.next_due(now).map(|time| now + time);
-        let arrived =
-            |mail: &mut Vec<(u64, Ended)>| (!mail.is_empty()).then(|| std::mem::take(mail));
+        // Nothing ends for a while, perhaps, but workers may come.
+        let more = || self.waiting.calls() > 0 && !self.newcomers().is_empty();
+        let arrived = |mail: &mut Vec<(u64, Ended)>| {
+            (!mail.is_empty() || more()).then(|| std::mem::take(mail))
+        };
         for (ticket, ended) in self.mail.wait(due, arrived).unwrap_or_default() {
             self.take_in(items, ticket, ended)?;
         }
@@ -192,9 +213,7 @@ impl Run {
         ahead: usize,
         now: Instant,
     ) -> Result<(), RemoteError> {
-        if self.seats.is_empty() {
-            self.seats = Seat::all(&self.settings.crew.later());
-        }
+        self.take_in_newcomers();
         let live: Vec<u32> = self.seats.iter().map(|seat| seat.worker).collect();
         if live.is_empty() {
             let more = !self.retries.is_empty() || (!self.exhausted && items.left() != Some(0));
@@ -216,7 +235,38 @@ impl Run {
                 batch.map(|(range, written)| self.send(*at, range, written)).is_some()
             });
         }
+        let waiting = self.left_to_send(items, ahead);
+        self.waiting.set(waiting);
         Ok(())
+    }
+
+    /// Workers that have come since this map began.
+    fn newcomers(&self) -> Vec<u32> {
+        let mut workers = self.settings.crew.later();
+        let known = |id: &u32| self.seats.iter().any(|seat| seat.worker == *id);
+        workers.retain(|id| !known(id) && !self.gone.contains(id));
+        workers
+    }
+
+    /// Gives a seat to those that have come, and none to those that have left with nothing to do.
+    fn take_in_newcomers(&mut self) {
+        let newcomers = self.newcomers();
+        self.seats.extend(Seat::all(&newcomers));
+        let there = self.settings.crew.later();
+        if !there.is_empty() {
+            self.seats.retain(|seat| seat.batches > 0 || there.contains(&seat.worker));
+        }
+    }
+
+    /// How many batches wait for a worker, as far as workers that come would get them.
+    fn left_to_send(&self, items: &dyn Items, ahead: usize) -> usize {
+        if !self.settings.crew.grows() {
+            return 0;
+        }
+        let left = items.left();
+        let new =
+            if self.exhausted { 0 } else { left.unwrap_or(1).min(ahead - ahead.min(self.taken)) };
+        new.div_ceil(self.pace.batch(left, self.hands())) + self.retries.len()
     }
 
     fn write(&self, items: &dyn Items, range: Range<usize>) -> (Range<usize>, Written) {
@@ -320,9 +370,15 @@ impl Run {
         error: &RemoteError,
         time: &ItemTime,
     ) -> Result<(), RemoteError> {
-        if error.is_process_exited() {
+        if let RemoteError::ProcessExited { why, .. } = error {
             self.seats.retain(|seat| seat.worker != worker);
             self.lost = Some(error.clone());
+            self.gone.push(worker);
+            if why == launch::LET_GO {
+                // It never began these.
+                range.for_each(|index| self.retries.again(index, Instant::now()));
+                return Ok(());
+            }
         }
         for index in range {
             self.settle(items, worker, Err(error.clone()), &ItemTime { item: index, ..*time })?;
