@@ -81,6 +81,22 @@ pub fn linker_hint(complaint: &str) -> Option<&'static str> {
     )
 }
 
+/// The way out where crates cannot be built for lack of MPI or of what reads its headers.
+fn mpi_hint(complaint: &str) -> Option<&'static str> {
+    if complaint.contains("libclang") {
+        return Some(
+            "the headers of MPI are read with libclang; install it, on Debian: apt-get install \
+             libclang-dev, on Fedora: dnf install clang-devel, or name its folder by LIBCLANG_PATH",
+        );
+    }
+    let missing = complaint.contains("failed to find an MPI library");
+    missing.then_some(
+        "MPI with its compiler `mpicc` was not found; install it, on Debian: apt-get install \
+         libopenmpi-dev openmpi-bin, on Fedora: dnf install openmpi-devel, or load the cluster's \
+         module for it",
+    )
+}
+
 impl Error {
     fn file(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
         let path = path.to_owned();
@@ -103,8 +119,32 @@ pub struct Library {
     pub source: PathBuf,
     /// The package that was built, with its manifest and lock file; the analyst reads it.
     pub package: PathBuf,
+    /// The features of `parcell` that it was built with, beside those that all have.
+    #[serde(default)]
+    pub features: Vec<String>,
     /// Changes when the library's own code differs: modules of two identities do not mix.
     pub identity: String,
+}
+
+/// Which of the cell libraries that can be built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Variant {
+    /// With MPI, for workers that mpiexec starts.
+    pub mpi: bool,
+}
+
+/// Has a kernel use the cell library with MPI, if it is `1`.
+pub const MPI: &str = "PARCELL_MPI";
+
+impl Variant {
+    /// The one that the environment wants, as kernelspecs of `parcell install --mpi` do.
+    pub fn of_environment() -> Variant {
+        Variant { mpi: std::env::var(MPI).is_ok_and(|value| value == "1") }
+    }
+
+    fn features(self) -> Vec<String> {
+        self.mpi.then(|| "mpi".to_owned()).into_iter().collect()
+    }
 }
 
 impl Library {

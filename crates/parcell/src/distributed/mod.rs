@@ -44,6 +44,7 @@ pub(crate) mod node;
 mod objects;
 pub(crate) mod output;
 mod peers;
+mod plane;
 mod pmap;
 mod pool;
 mod portable;
@@ -78,6 +79,10 @@ pub use loops::Distributed;
 pub use message::Census;
 #[doc(hidden)]
 pub use parcell_macros as macros_of;
+#[doc(hidden)]
+pub use plane::sent_by_plane;
+#[cfg(feature = "mpi")]
+pub use plane::{NoWorld, try_world, world};
 pub use pmap::{Inputs, ItemTime, Mapped, Pmap, pmap};
 pub use pool::{CachingPool, WorkerPool, default_worker_pool};
 pub use portable::Portable;

@@ -30,7 +30,8 @@ impl Manager for Slurm {
             command.push(wanted.script(None));
             let host = format!("Slurm job {job}");
             let feed = Feed::Ticket;
-            return Ok(Plan::Clients(vec![Client { host, workers, command, feed, driver: None }]));
+            let client = Client { host, workers, command, environment: &[], feed, driver: None };
+            return Ok(Plan::Clients(vec![client]));
         }
         let mut submit = words("sbatch --parsable --job-name=parcell --no-requeue");
         submit.push(format!("--output={}", wanted.log));
