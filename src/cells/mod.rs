@@ -209,3 +209,24 @@ fn size(path: &Path) -> u64 {
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     entries.map(|e| size(&e.path())).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_mpi_lacks_is_told_with_the_package_that_has_it() {
+        let hint = |log| mpi_hint(log).unwrap_or_default();
+        let mpicc = "This process has failed to find an MPI library for various reasons:";
+        assert!(hint(mpicc).contains("mpicc") && hint(mpicc).contains("libopenmpi-dev"));
+        let headers = "Unable to find libclang: \"couldn't find any valid shared libraries\"";
+        assert!(hint(headers).contains("libclang-dev"));
+        assert_eq!(hint("error[E0308]: mismatched types"), "");
+    }
+
+    #[test]
+    fn libraries_have_mpi_only_where_it_was_asked_for() {
+        assert!(Variant::default().features().is_empty());
+        assert_eq!(Variant { mpi: true }.features(), ["mpi"]);
+    }
+}

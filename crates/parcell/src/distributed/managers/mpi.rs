@@ -75,4 +75,19 @@ mod tests {
         assert!(command.starts_with("srun -n 1 sh -c"), "{command}");
         assert!(clients(&Mpi, None, None, &[]).is_err_and(|why| why.contains("how many")));
     }
+
+    #[test]
+    fn the_data_plane_is_what_the_library_has_or_the_user_says() {
+        let plane = |given: &[&str]| {
+            let given = given.iter().map(|v| ("data-plane".to_owned(), Some((*v).to_owned())));
+            Mpi.data_plane(&Options(&given.collect::<Vec<_>>()))
+        };
+        let built = plane::has_mpi().then_some("mpi");
+        assert_eq!((plane(&[]), plane(&["sockets"])), (Ok(built), Ok(None)));
+        match plane(&["mpi"]) {
+            Ok(plane) => assert_eq!(plane, built),
+            Err(why) => assert!(built.is_none() && why.contains("parcell install --mpi"), "{why}"),
+        }
+        assert!(plane(&["pigeons"]).is_err_and(|why| why.ends_with("here is `pigeons`")));
+    }
 }
