@@ -166,6 +166,7 @@ fn build(
         driver: built.driver()?,
         crates: crates.collect::<Result<_, Error>>()?,
         features: features.clone(),
+        archives: variant.with_c().iter().map(|c| built.file(c)).collect::<Result<_, _>>()?,
         search: built.search.clone(),
         linked: vec!["parcell".to_owned()],
         source,

@@ -122,6 +122,10 @@ pub struct Library {
     /// The features of `parcell` that it was built with, beside those that all have.
     #[serde(default)]
     pub features: Vec<String>,
+    /// Archives with names of C that cells may use by these features, and that the library does not
+    /// export.
+    #[serde(default)]
+    pub archives: Vec<PathBuf>,
     /// Changes when the library's own code differs: modules of two identities do not mix.
     pub identity: String,
 }
@@ -144,6 +148,11 @@ impl Variant {
 
     fn features(self) -> Vec<String> {
         self.mpi.then(|| "mpi".to_owned()).into_iter().collect()
+    }
+
+    /// Crates with C code whose names the code of cells uses.
+    fn with_c(self) -> &'static [&'static str] {
+        if self.mpi { &["mpi_sys"] } else { &[] }
     }
 }
 

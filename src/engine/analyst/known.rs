@@ -66,6 +66,7 @@ pub(super) mod tests {
             search: Vec::new(),
             linked: Vec::new(),
             features: Vec::new(),
+            archives: Vec::new(),
             source: "src".into(),
             package: "cells".into(),
             identity: String::new(),

@@ -68,7 +68,10 @@ pub struct NoWorld(pub usize);
 #[must_use]
 #[track_caller]
 pub fn world() -> SimpleCommunicator {
-    try_world().unwrap_or_else(|error| panic!("{error}"))
+    match try_world() {
+        Ok(world) => world,
+        Err(error) => panic!("{error}"),
+    }
 }
 
 /// As [`world`].
