@@ -257,7 +257,8 @@ impl Selection {
 
 /// Compares the sequences, one after the other; the reports of those that differ.
 fn compare_all(chosen: &[Sequence]) -> Result<Vec<String>, String> {
-    parcell_kernel::cells::prepare(&mut |_| ()).map_err(|e| e.to_string())?;
+    let variant = parcell_kernel::cells::Variant::default();
+    parcell_kernel::cells::prepare(variant, &mut |_| ()).map_err(|e| e.to_string())?;
     println!("\ncomparing {} sequences of cells with evcxr", chosen.len());
     let mut evcxr = Evcxr::start().map_err(|e| format!("evcxr does not start: {e}"))?;
     let mut reports = Vec::new();

@@ -13,7 +13,10 @@ use sha2::{Digest, Sha256};
 use toml::Table;
 
 use super::sources::{self, Source};
-use super::{Compilers, Error, Library, Progress, Toolchain, flags, linker_hint, roots, target};
+use super::{
+    Compilers, Error, Library, Progress, Toolchain, Variant, flags, linker_hint, mpi_hint, roots,
+    target,
+};
 
 static PARCELL: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell");
 static LINK: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/crates/parcell-link");
@@ -68,10 +71,10 @@ pub fn named_crates() -> &'static [&'static str] {
 ///
 /// # Errors
 /// No toolchain, no writable place, or a failed build.
-pub fn prepare(progress: &mut dyn FnMut(Progress)) -> Result<Library, Error> {
+pub fn prepare(variant: Variant, progress: &mut dyn FnMut(Progress)) -> Result<Library, Error> {
     let toolchain = Toolchain::find()?;
     target::check(&toolchain)?;
-    let key = key(&toolchain);
+    let key = key(&toolchain, variant);
     let folders: Vec<PathBuf> = roots().into_iter().map(|r| r.join(&key)).collect();
     if let Some(ready) = folders.iter().find_map(|f| ready(f)) {
         return Ok(ready);
@@ -79,7 +82,7 @@ pub fn prepare(progress: &mut dyn FnMut(Progress)) -> Result<Library, Error> {
     let mut problem = None;
     for folder in &folders {
         match fs::create_dir_all(folder).map_err(Error::file(folder)) {
-            Ok(()) => return build(folder, &toolchain, progress),
+            Ok(()) => return build(folder, &toolchain, variant, progress),
             Err(e) => problem = Some(e),
         }
     }
@@ -87,7 +90,7 @@ pub fn prepare(progress: &mut dyn FnMut(Progress)) -> Result<Library, Error> {
 }
 
 /// What the library depends on: compiler, sources, flags, and what `native` means here.
-fn key(toolchain: &Toolchain) -> String {
+fn key(toolchain: &Toolchain, variant: Variant) -> String {
     let mut hash = Sha256::new();
     hash.update(&toolchain.verbose_version);
     hash.update(library_flags(toolchain));
@@ -103,7 +106,8 @@ fn key(toolchain: &Toolchain) -> String {
             hash.update(contents);
         });
     }
-    format!("{}-{}", env!("CARGO_PKG_VERSION"), hex(&hash.finalize()[..8]))
+    let with = if variant.mpi { "-mpi" } else { "" };
+    format!("{}-{}{with}", env!("CARGO_PKG_VERSION"), hex(&hash.finalize()[..8]))
 }
 
 /// The flags of cells, and where the loader finds the standard library and `libparcell.so`: beside
@@ -146,6 +150,7 @@ fn ready(folder: &Path) -> Option<Library> {
 fn build(
     folder: &Path,
     toolchain: &Toolchain,
+    variant: Variant,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Library, Error> {
     let _lock = lock(folder, progress)?;
@@ -155,12 +160,17 @@ fn build(
     let source = folder.join("src");
     write_sources(&source)?;
     let crates = Table::new();
-    let package = Package { folder, source: &source, crates: &crates, what: "the cell library" };
+    let what = if variant.mpi { "the cell library with MPI" } else { "the cell library" };
+    let features = variant.features();
+    let package = Package { folder, source: &source, crates: &crates, features: &features, what };
     let built = package.build(toolchain, &Compilers::default(), progress)?;
-    let crates = CRATES.iter().map(|name| Ok(((*name).to_owned(), built.file(name)?)));
+    let names = CRATES.iter().copied().chain(features.iter().map(String::as_str));
+    let crates = names.map(|name| Ok((name.to_owned(), built.file(name)?)));
     let library = Library {
         driver: built.driver()?,
         crates: crates.collect::<Result<_, Error>>()?,
+        features: features.clone(),
+        archives: variant.with_c().iter().map(|c| built.file(c)).collect::<Result<_, _>>()?,
         search: built.search.clone(),
         linked: vec!["parcell".to_owned()],
         source,
@@ -267,6 +277,8 @@ pub(super) struct Package<'a> {
     pub(super) source: &'a Path,
     /// Crates to add, as in a `Cargo.toml`.
     pub(super) crates: &'a Table,
+    /// Features of `parcell` beside those that all libraries have.
+    pub(super) features: &'a [String],
     /// What progress and errors call it.
     pub(super) what: &'a str,
 }
@@ -334,7 +346,8 @@ impl Package<'_> {
             return Err(interrupted());
         }
         if !status.success() {
-            let hint = linker_hint(&log).map(|hint| format!("\nhelp: {hint}"));
+            let hint = linker_hint(&log).or_else(|| mpi_hint(&log));
+            let hint = hint.map(|hint| format!("\nhelp: {hint}"));
             let log = log + &hint.unwrap_or_default();
             return Err(Error::Build { what: self.what.to_owned(), log });
         }
@@ -361,9 +374,11 @@ impl Package<'_> {
     fn write(&self) -> Result<(), Error> {
         let path = self.source.join("crates/parcell").display().to_string();
         let mut crates = self.crates.clone();
+        let mut features = vec!["count-allocations".to_owned()];
+        features.extend_from_slice(self.features);
         let parcell = Table::from_iter([
             ("path".to_owned(), toml::Value::String(path)),
-            ("features".to_owned(), vec!["count-allocations"].into()),
+            ("features".to_owned(), features.into()),
         ]);
         crates.insert("parcell".to_owned(), toml::Value::Table(parcell));
         let uses = |name: &String| format!("pub extern crate {};\n", name.replace('-', "_"));

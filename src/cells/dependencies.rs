@@ -71,7 +71,8 @@ impl Dependencies {
         }
         let crates = self.clone().into_table();
         let (source, what) = (&base.source, "dependencies");
-        let package = Package { folder: &folder, source, crates: &crates, what };
+        let features = &base.features;
+        let package = Package { folder: &folder, source, crates: &crates, features, what };
         let built = package.build(&toolchain, compilers, progress)?;
         self.library(base, &folder, &built)
     }

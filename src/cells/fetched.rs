@@ -56,7 +56,8 @@ impl Fetched {
         // Solved anew, from what the library itself has: so will sessions do it.
         let _ = fs::remove_file(self.lock());
         let (folder, source, what) = (&*self.folder, &*library.source, "the list of crates");
-        Package { folder, source, crates: &crates, what }.fetch(&Toolchain::find()?)
+        let features = &library.features;
+        Package { folder, source, crates: &crates, features, what }.fetch(&Toolchain::find()?)
     }
 
     /// The crates with the versions that were fetched, `name version`, by name.

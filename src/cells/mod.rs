@@ -86,6 +86,22 @@ pub fn linker_hint(complaint: &str) -> Option<&'static str> {
     )
 }
 
+/// The way out where crates cannot be built for lack of MPI or of what reads its headers.
+fn mpi_hint(complaint: &str) -> Option<&'static str> {
+    if complaint.contains("libclang") {
+        return Some(
+            "the headers of MPI are read with libclang; install it, on Debian: apt-get install \
+             libclang-dev, on Fedora: dnf install clang-devel, or name its folder by LIBCLANG_PATH",
+        );
+    }
+    let missing = complaint.contains("failed to find an MPI library");
+    missing.then_some(
+        "MPI with its compiler `mpicc` was not found; install it, on Debian: apt-get install \
+         libopenmpi-dev openmpi-bin, on Fedora: dnf install openmpi-devel, or load the cluster's \
+         module for it",
+    )
+}
+
 impl Error {
     fn file(path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
         let path = path.to_owned();
@@ -108,8 +124,41 @@ pub struct Library {
     pub source: PathBuf,
     /// The package that was built, with its manifest and lock file; the analyst reads it.
     pub package: PathBuf,
+    /// The features of `parcell` that it was built with, beside those that all have.
+    #[serde(default)]
+    pub features: Vec<String>,
+    /// Archives with names of C that cells may use by these features, and that the library does not
+    /// export.
+    #[serde(default)]
+    pub archives: Vec<PathBuf>,
     /// Changes when the library's own code differs: modules of two identities do not mix.
     pub identity: String,
+}
+
+/// Which of the cell libraries that can be built.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Variant {
+    /// With MPI, for workers that mpiexec starts.
+    pub mpi: bool,
+}
+
+/// Has a kernel use the cell library with MPI, if it is `1`.
+pub const MPI: &str = "PARCELL_MPI";
+
+impl Variant {
+    /// The one that the environment wants, as kernelspecs of `parcell install --mpi` do.
+    pub fn of_environment() -> Variant {
+        Variant { mpi: std::env::var(MPI).is_ok_and(|value| value == "1") }
+    }
+
+    fn features(self) -> Vec<String> {
+        self.mpi.then(|| "mpi".to_owned()).into_iter().collect()
+    }
+
+    /// Crates with C code whose names the code of cells uses.
+    fn with_c(self) -> &'static [&'static str] {
+        if self.mpi { &["mpi_sys"] } else { &[] }
+    }
 }
 
 impl Library {
@@ -175,4 +224,25 @@ fn size(path: &Path) -> u64 {
     }
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
     entries.map(|e| size(&e.path())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_mpi_lacks_is_told_with_the_package_that_has_it() {
+        let hint = |log| mpi_hint(log).unwrap_or_default();
+        let mpicc = "This process has failed to find an MPI library for various reasons:";
+        assert!(hint(mpicc).contains("mpicc") && hint(mpicc).contains("libopenmpi-dev"));
+        let headers = "Unable to find libclang: \"couldn't find any valid shared libraries\"";
+        assert!(hint(headers).contains("libclang-dev"));
+        assert_eq!(hint("error[E0308]: mismatched types"), "");
+    }
+
+    #[test]
+    fn libraries_have_mpi_only_where_it_was_asked_for() {
+        assert!(Variant::default().features().is_empty());
+        assert_eq!(Variant { mpi: true }.features(), ["mpi"]);
+    }
 }

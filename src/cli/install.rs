@@ -12,7 +12,7 @@ use super::place::{Place, PlaceOptions};
 use super::prepare;
 use super::surroundings::Surroundings;
 use super::terminal::{remark, say};
-use crate::cells::{self, Toolchain};
+use crate::cells::{self, Toolchain, Variant};
 
 /// Options of `parcell install`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +29,10 @@ pub(super) struct Options {
     /// other kinds than this one; `rustc --print target-cpus` lists them.
     #[arg(long, value_name = "CPU")]
     target_cpu: Option<String>,
+    /// Build a cell library with MPI, which `%workers --manager mpi` and cells on its workers use;
+    /// needs mpicc and libclang (Debian: libopenmpi-dev, libclang-dev).
+    #[arg(long)]
+    mpi: bool,
 }
 
 const DISPLAY_NAME: &str = "Rust (parcell)";
@@ -46,12 +50,16 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     let around = Surroundings::of_process();
     let place = options.place.resolve(&around)?;
     let name = &options.place.name;
+    let variant = Variant { mpi: options.mpi };
     let mut environment = options.env.clone();
+    if variant.mpi {
+        environment.insert(0, (cells::MPI.to_owned(), "1".to_owned()));
+    }
     if let Some(cpu) = &options.target_cpu {
         cells::compile_for(cpu)?;
         environment.insert(0, (cells::TARGET_CPU.to_owned(), cpu.clone()));
     }
-    install(&place, &around, name, &options.display_name, &environment)?;
+    install(&place, &around, name, &options.display_name, &environment, variant)?;
     say(format_args!("kernelspec    {}", place.spec(name).display()));
     say(format_args!("program       {}", place.binary().display()));
     let cells = place.cells.clone().unwrap_or_else(cells::cache_root);
@@ -65,7 +73,8 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
 
 /// Installs for the user under the default name, as `parcell lab` needs it.
 pub(super) fn for_user(around: &Surroundings) -> Result<(), Error> {
-    install(&Place::of_user(around)?, around, "parcell", DISPLAY_NAME, &[]).map(drop)
+    install(&Place::of_user(around)?, around, "parcell", DISPLAY_NAME, &[], Variant::default())
+        .map(drop)
 }
 
 /// Copies the program, writes the kernelspec, builds the cell library. What is up to date stays.
@@ -75,6 +84,7 @@ fn install(
     name: &str,
     display_name: &str,
     extra: &[(String, String)],
+    variant: Variant,
 ) -> Result<Change, Error> {
     let binary = place.binary();
     let spec = Kernelspec {
@@ -87,8 +97,8 @@ fn install(
     copy_program(&binary)?;
     add_rust_source();
     match &place.cells {
-        None => prepare::cells().map(drop)?,
-        Some(cells) => prepare_below(&binary, cells)?,
+        None => prepare::variant(variant).map(drop)?,
+        Some(cells) => prepare_below(&binary, cells, variant)?,
     }
     Ok(change)
 }
@@ -131,12 +141,14 @@ fn running_program() -> PathBuf {
 /// Builds the cell library into a shared place, by the installed program: a library belongs to the
 /// program that uses it, and the place is told through the environment. The user's own cache is
 /// out of sight, or a library that lies there would be found and none built for the others.
-fn prepare_below(binary: &Path, folder: &Path) -> Result<(), Error> {
-    fs::create_dir_all(folder).map_err(Error::file("create the folder", folder))?;
-    let command = format!("PARCELL_CACHE={} {} prepare", folder.display(), binary.display());
+fn prepare_below(binary: &Path, place: &Path, variant: Variant) -> Result<(), Error> {
+    fs::create_dir_all(place).map_err(Error::file("create the folder", place))?;
+    let mpi = if variant.mpi { "1" } else { "0" };
+    let (folder, program) = (place.display(), binary.display());
+    let command = format!("{}={mpi} PARCELL_CACHE={folder} {program} prepare", cells::MPI);
     let mut prepare = Command::new(binary);
-    prepare.arg("prepare").env("PARCELL_CACHE", folder).env_remove("PARCELL_CELLS");
-    prepare.env(cells::TARGET_CPU, cells::target_cpu());
+    prepare.env(cells::MPI, mpi).env(cells::TARGET_CPU, cells::target_cpu());
+    prepare.arg("prepare").env("PARCELL_CACHE", place).env_remove("PARCELL_CELLS");
     let status = prepare.status().map_err(|source| Error::NotStarted {
         program: binary.display().to_string(),
         mend: "is the prefix on a file system that allows programs?".to_owned(),

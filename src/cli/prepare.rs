@@ -4,13 +4,18 @@ use std::io::{IsTerminal, Write};
 use std::time::Instant;
 
 use super::Error;
-use crate::cells::{self, Progress};
+use crate::cells::{self, Progress, Variant};
 
 /// The cell library, built now if need be: a line for each phase, with the seconds it took. Says
 /// nothing if the library is there.
 pub(super) fn cells() -> Result<cells::Library, Error> {
+    variant(Variant::of_environment())
+}
+
+/// As [`cells`], another library than the environment wants.
+pub(super) fn variant(variant: Variant) -> Result<cells::Library, Error> {
     let mut lines = Lines::new(std::io::stderr().is_terminal(), say);
-    Ok(cells::prepare(&mut |progress| lines.tick(&progress))?)
+    Ok(cells::prepare(variant, &mut |progress| lines.tick(&progress))?)
 }
 
 /// Progress is a courtesy: a closed standard error does not stop the build.

@@ -51,12 +51,14 @@ impl Linker {
         Linker { program, flavor, foreign: foreign_libraries(toolchain) }
     }
 
-    /// Links `cell.o` in `folder` to a module; `native` are the libraries that the cell names.
+    /// Links `cell.o` in `folder` to a module; `native` are the libraries that the cell names,
+    /// `archives` hold what the cell library uses of C and does not export.
     pub(super) fn link(
         &self,
         compilers: &Compilers,
         folder: &Path,
         native: &[&str],
+        archives: &[PathBuf],
     ) -> Result<(), Stop> {
         let mut command = Command::new(&self.program);
         command
@@ -69,7 +71,7 @@ impl Linker {
             .stdout(Stdio::null())
             .stderr(Stdio::piped());
         if !native.is_empty() || needs_foreign(&folder.join(OBJECT)) {
-            command.args(&self.foreign);
+            command.args(archives).args(&self.foreign);
         }
         let unstarted = |e| {
             let hint = "install a C compiler, on Debian: apt-get install build-essential";

@@ -178,7 +178,8 @@ impl Job<'_> {
         written: Written,
     ) -> Result<Compiled, Refused> {
         let plan = draft.plan(number);
-        self.workshop.linker.link(&self.workshop.compilers, folder, &plan.native())?;
+        let Workshop { linker, compilers, .. } = self.workshop;
+        linker.link(compilers, folder, &plan.native(), &self.setup.library.archives)?;
         let module = Module {
             number,
             file: folder.join(MODULE),

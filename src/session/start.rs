@@ -11,7 +11,7 @@ use parcell_link::Bundle;
 use super::driver::{Driver, Setting};
 use super::folder::Folder;
 use super::remote::Remote;
-use crate::cells::{self, Library, Progress, Toolchain};
+use crate::cells::{self, Library, Progress, Toolchain, Variant};
 use crate::engine::LocalEngine;
 use crate::stage::{Output, Stage};
 
@@ -91,7 +91,7 @@ fn start(
     tell: &mut dyn FnMut(Progress),
 ) -> Result<Started, String> {
     let toolchain = Toolchain::find().map_err(|e| e.to_string())?;
-    let library = cells::prepare(tell).map_err(|e| e.to_string())?;
+    let library = cells::prepare(Variant::of_environment(), tell).map_err(|e| e.to_string())?;
     let folder = Folder::create().map_err(|e| format!("no folder for the session: {e}"))?;
     setting.program.clone_from(&library.driver);
     setting.clean_up.push(folder.path().to_owned());

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,8 @@ PROGRAMS = {
     "a home on another host": {"sshfs": "sshfs"},
     "MPI": {"mpiexec": "openmpi-bin", "mpicc": "libopenmpi-dev"},
 }
+PROGRAMS["MPI in cells"] = PROGRAMS["MPI"]
+LIBCLANG = "usr/lib*/llvm*/lib*/libclang*.so*"
 # What was asked for in vain, with the reason: the closing line of a test run names it.
 missed: dict[str, str] = {}
 
@@ -47,6 +50,8 @@ def missing(what: str) -> str | None:
         names = ", ".join(os.path.basename(name) for name in absent)
         verb = "is" if len(absent) == 1 else "are"
         return f"{names} {verb} not installed: apt-get install {' '.join(packages)}"
+    if what == "MPI in cells" and not any(Path("/").glob(LIBCLANG)):
+        return "libclang is not installed: apt-get install libclang-dev"
     if what == "Grid Engine" and os.geteuid() != 0:
         return "a Grid Engine in a folder of its own needs root"
     if what == "JupyterHub":

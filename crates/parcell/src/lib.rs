@@ -32,6 +32,8 @@ pub mod threads;
 pub mod timing;
 
 pub use bytemuck;
+#[cfg(feature = "mpi")]
+pub use mpi;
 pub use ndarray;
 pub use num_complex;
 pub use rand;

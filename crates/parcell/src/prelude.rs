@@ -20,6 +20,8 @@ pub use crate::display::{
     heatmap, input, password, plot, progress, progress_bar, show, show_with_id, table, timeline,
     update,
 };
+#[cfg(feature = "mpi")]
+pub use crate::distributed::world;
 pub use crate::distributed::{
     CachingPool, CompositeError, ExponentialBackOff, Remote, RemoteChannel, RemoteError,
     RemoteFuture, WorkerLocal, WorkerPool, Workers, addprocs, fetch_all, interrupt, myid, nprocs,

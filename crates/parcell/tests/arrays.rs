@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{Check, nothing_is_left};
+use common::{Check, nothing_is_left, start_workers};
 use std::fmt::Debug;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -29,7 +29,7 @@ const WORKERS: usize = 3;
 fn main() {
     init();
     on_this_process_alone();
-    addprocs(WORKERS);
+    start_workers(WORKERS);
     allow_scalar(false);
     let checks: &[Check] = &[
         ("constructors", constructors),

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::Check;
+use common::{Check, start_workers};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
@@ -18,7 +18,7 @@ const WORKERS: usize = 4;
 fn main() {
     init();
     without_workers();
-    addprocs(WORKERS);
+    start_workers(WORKERS);
     let checks: &[Check] = &[
         ("who takes part", who_takes_part),
         ("a ring", a_ring),

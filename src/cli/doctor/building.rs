@@ -72,7 +72,8 @@ pub(super) fn library() -> Vec<Finding> {
         Ok(library) => {
             let took = since.elapsed().as_secs();
             let built = if took > 0 { format!(", built now in {took} s") } else { String::new() };
-            Finding::good(format!("cell library in {}{built}", library.source.display()))
+            let with = if library.features.is_empty() { "" } else { " with MPI" };
+            Finding::good(format!("cell library{with} in {}{built}", library.source.display()))
         }
         Err(e) => {
             let cause = std::error::Error::source(&e).map(ToString::to_string);

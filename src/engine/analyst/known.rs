@@ -65,6 +65,8 @@ pub(super) mod tests {
             crates: crates.to_vec(),
             search: Vec::new(),
             linked: Vec::new(),
+            features: Vec::new(),
+            archives: Vec::new(),
             source: "src".into(),
             package: "cells".into(),
             identity: String::new(),

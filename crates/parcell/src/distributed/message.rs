@@ -64,6 +64,12 @@ pub(crate) enum Message {
         run: RefId,
         letter: crate::spmd::Letter,
     },
+    /// The bulks of the message that follows, of these lengths and alignments, come by the data plane
+    /// with this number.
+    Apart {
+        number: u32,
+        places: Vec<(usize, usize)>,
+    },
     /// To be answered at once with [`Message::Pong`].
     Ping {
         number: u64,

@@ -46,6 +46,7 @@ pub(crate) mod node;
 mod objects;
 pub(crate) mod output;
 mod peers;
+mod plane;
 mod pmap;
 mod pool;
 mod portable;
@@ -83,6 +84,10 @@ pub use message::Census;
 pub use node::{MessagesSent, messages_sent};
 #[doc(hidden)]
 pub use parcell_macros as macros_of;
+#[doc(hidden)]
+pub use plane::sent_by_plane;
+#[cfg(feature = "mpi")]
+pub use plane::{NoWorld, try_world, world};
 pub use pmap::{Inputs, ItemTime, Mapped, Pmap, pmap};
 pub use pool::{CachingPool, WorkerPool, default_worker_pool};
 pub use portable::Portable;

@@ -14,8 +14,9 @@ use super::handles::{Handles, Lent};
 use super::jobs::Jobs;
 use super::message::{Answer, Ask, Call, Hello, Message};
 use super::peers::Peers;
+use super::plane;
 use super::store::Store;
-use super::transport::{Buffer, Bulk, Envelope, Key};
+use super::transport::{Buffer, Key};
 
 /// This process.
 pub(crate) struct Node {
@@ -101,7 +102,11 @@ impl Node {
             return Ok(());
         }
         let connection = self.peers.connection(self, to)?;
-        if connection.send(envelope(&message, &blob)) { Ok(()) } else { Err(self.peers.gone(to)) }
+        if plane::send(&connection, to, &message, &blob) {
+            Ok(())
+        } else {
+            Err(self.peers.gone(to))
+        }
     }
 
     /// As [`Node::send`], for what is not worth an error: to a process that is gone, or was never
@@ -109,7 +114,7 @@ impl Node {
     pub(crate) fn tell(&self, to: u32, message: Message, blob: Blob) {
         if to != self.id && blob.refs().is_empty() {
             if let Some(connection) = self.peers.open_connection(to) {
-                connection.send(envelope(&message, &blob));
+                plane::send(&connection, to, &message, &blob);
             }
             return;
         }
@@ -157,9 +162,17 @@ impl Node {
     }
 
     /// A message has come.
-    pub(crate) fn receive(&self, from: u32, head: &[u8], bulks: Vec<Buffer>) -> Result<(), String> {
+    pub(crate) fn receive(
+        &'static self,
+        from: u32,
+        head: &[u8],
+        bulks: Vec<Buffer>,
+    ) -> Result<(), String> {
         let unreadable = |e: postcard::Error| format!("a message of {} bytes: {e}", head.len());
         let (message, mut rest) = postcard::take_from_bytes::<Message>(head).map_err(unreadable)?;
+        if let Message::Apart { number, places } = message {
+            return plane::receive(self, from, number, &places, rest);
+        }
         let blob = Incoming::detach(&mut rest, &mut bulks.into_iter());
         let mut blob = blob.map_err(|e| e.to_string())?;
         self.adopt(&mut blob);
@@ -190,6 +203,8 @@ impl Node {
             }
             Message::Pong { number, state } => self.peers.pong(from, number, state),
             Message::Forget { names } => super::cells::forget_here(names),
+            // Taken care of before its message was read.
+            Message::Apart { .. } => {}
             Message::Exit => super::worker::exit(),
         }
     }
@@ -254,6 +269,7 @@ impl Node {
         self.calls.fail(process, &error);
         self.handles.lose(process, &error);
         self.jobs.forget(process);
+        plane::lose(process);
         crate::spmd::lost(process, &error);
     }
 }
@@ -285,12 +301,8 @@ pub fn messages_sent() -> MessagesSent {
     MessagesSent { messages: read(&MESSAGES), bytes: read(&BYTES) }
 }
 
-fn envelope(message: &Message, blob: &Blob) -> Envelope {
-    let mut head = postcard::to_stdvec(message).expect("messages are plain data");
-    let mut bulks = Vec::new();
-    blob.attach(&mut head, &mut bulks);
-    let large: usize = bulks.iter().map(Bulk::len).sum();
+/// A message of so many bytes is sent.
+pub(crate) fn count_message(bytes: usize) {
     MESSAGES.fetch_add(1, Ordering::Relaxed);
-    BYTES.fetch_add((head.len() + large) as u64, Ordering::Relaxed);
-    Envelope { head, bulks }
+    BYTES.fetch_add(bytes as u64, Ordering::Relaxed);
 }

@@ -236,10 +236,13 @@ impl Peers {
         live.filter_map(|(id, peer)| Some((*id, peer.address.clone()?))).collect()
     }
 
-    /// Bytes that were sent to a process and received from it on the connection of this one.
+    /// Bytes that were sent to a process and received from it, on its connection and by the plane.
     pub(crate) fn traffic(&self, id: u32) -> (u64, u64) {
         let connection = self.open_connection(id);
-        connection.map_or((0, 0), |connection| (connection.sent(), connection.received()))
+        let (sent, received) =
+            connection.map_or((0, 0), |connection| (connection.sent(), connection.received()));
+        let by_plane = super::plane::traffic(id);
+        (sent + by_plane.0, received + by_plane.1)
     }
 
     /// Bytes that wait to be sent to a process.
@@ -267,6 +270,12 @@ fn exited(id: u32, why: &str) -> RemoteError {
     RemoteError::ProcessExited { worker: id as usize, why: why.to_owned() }
 }
 
+/// A process has sent rubbish: it is not listened to any more.
+pub(crate) fn not_understood(node: &Node, from: u32, why: &str) {
+    eprintln!("process {from} sent what cannot be understood: {why}");
+    node.peers.bury(node, from, "it sent what cannot be understood");
+}
+
 /// Takes what one process sends.
 struct Inbound {
     from: u32,
@@ -276,8 +285,7 @@ impl Receive for Inbound {
     fn message(&self, head: &[u8], bulks: Vec<Buffer>) {
         let node = node();
         if let Err(why) = node.receive(self.from, head, bulks) {
-            eprintln!("process {} sent what cannot be understood: {why}", self.from);
-            node.peers.bury(node, self.from, "it sent what cannot be understood");
+            not_understood(node, self.from, &why);
         }
     }
 

@@ -14,7 +14,7 @@ use super::managers::local::Start;
 use super::message::{Admission, Hello};
 use super::node::{Node, become_worker, node};
 use super::transport::{Channel, Key};
-use super::{address, keeper, launch, output};
+use super::{address, keeper, launch, output, plane};
 use crate::{rt, threads};
 
 /// Whether this process was started to be a worker.
@@ -91,6 +91,7 @@ fn join() -> Result<Receiver<Work>, String> {
     // SAFETY: no other thread exists yet.
     [CREW, RANK, TICKET_FILE].iter().for_each(|name| unsafe { std::env::remove_var(name) });
     let threads = ticket.threads.unwrap_or(1);
+    plane::join(id)?;
     let work = become_process(id, ticket.key, threads, ticket.pin)?;
     address::open_to_network(None, ticket.manners)?;
     let failed = |e: std::io::Error| format!("the driver did not say who it is: {e}");
@@ -156,6 +157,7 @@ pub(crate) fn on_cell_thread(work: Work) {
 
 /// Ends this process at once, whatever it does.
 pub(crate) fn exit() -> ! {
+    plane::close();
     // SAFETY: ends the process without running anything more of it, which is what is wanted: user
     // code may hold any lock.
     unsafe { libc::_exit(0) }

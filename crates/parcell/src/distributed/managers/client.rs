@@ -196,6 +196,7 @@ impl Talk {
     fn spawn(&self) -> std::io::Result<Child> {
         let mut command = Command::new(&self.client.command[0]);
         command.args(&self.client.command[1..]);
+        command.envs(self.client.environment.iter().copied());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     }
 

@@ -29,6 +29,7 @@ use super::address::{self, Address, Manners};
 use super::launch::LaunchError;
 use super::message::{Answer, Ask};
 use super::node::{Node, node};
+use super::plane::PLANE;
 use super::{blob::Blob, join, launch};
 use crate::interrupt::Seconds;
 
@@ -44,6 +45,14 @@ pub(crate) trait Manager: Sync {
     /// Its own options, names without dashes, each with what it does. `None` if it takes any and
     /// passes them on.
     fn options(&self) -> Option<&'static [(&'static str, &'static str)]>;
+
+    /// By which data plane its workers send large data to each other; `None` for sockets.
+    ///
+    /// # Errors
+    /// What is wrong with the options.
+    fn data_plane(&self, _options: &Options<'_>) -> Result<Option<&'static str>, String> {
+        Ok(None)
+    }
 
     /// The commands that start the workers.
     ///
@@ -105,6 +114,8 @@ pub(crate) struct Client {
     /// How many workers it starts.
     pub(crate) workers: u32,
     pub(crate) command: Vec<String>,
+    /// Variables for its environment.
+    pub(crate) environment: &'static [(&'static str, &'static str)],
     /// What it reads.
     pub(crate) feed: Feed,
     /// Where its workers find the driver, if not where others do.
@@ -292,6 +303,11 @@ pub(crate) fn start(
     };
     let unable = |why| LaunchError::Unable(format!("{}: {why}", manager.name()));
     let limit = options.number::<f64>("wait", "seconds").map_err(unable)?;
+    let mut given = given.clone();
+    if let Some(plane) = manager.data_plane(&options).map_err(unable)? {
+        given.environment.push((PLANE.to_owned(), plane.to_owned()));
+    }
+    let given = &given;
     match manager.plan(&wanted).map_err(unable)? {
         Plan::Clients(clients) => client::start(&clients, file, &driver, given, limit),
         Plan::Job(job) => job::start(job, file, &log, &driver, given, limit),

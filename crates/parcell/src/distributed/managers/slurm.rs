@@ -51,7 +51,7 @@ fn step(wanted: &Wanted<'_>, workers: u32, others: Vec<String>, job: &str) -> Cl
     command.extend(words("sh -c"));
     command.push(wanted.script(None));
     let host = format!("Slurm job {job}");
-    Client { host, workers, command, feed: Feed::Ticket, driver: None }
+    Client { host, workers, command, environment: &[], feed: Feed::Ticket, driver: None }
 }
 
 fn submit(wanted: &Wanted<'_>, shape: [String; 2], others: Vec<String>) -> Vec<String> {

@@ -208,7 +208,8 @@ fn client(host: &Host, wanted: &Wanted<'_>) -> Result<Client, String> {
     };
     push(&["--", &host.name, SHELL]);
     let workers = host.workers.unwrap_or(1);
-    Ok(Client { host: host.name.clone(), workers, command, feed: Feed::Script, driver })
+    let (host, feed) = (host.name.clone(), Feed::Script);
+    Ok(Client { host, workers, command, environment: &[], feed, driver })
 }
 
 /// Has any login shell run a script of which the first line of standard input tells the length.
