@@ -111,7 +111,7 @@ def test_a_notebook_that_runs_as_a_job_takes_its_nodes(slurm, parcell, tmp_path)
     steps, nodes = batch("-N2", "-n4", run="--manager local")
     assert len(set(json.loads(nodes))) == 1
     # As a hub's job is started: nothing of the environment is passed on but what is named.
-    steps, nodes = batch("-N2", "-n4", "--export=PATH,HOME,JUPYTER_PATH")
+    steps, nodes = batch("-N2", "-n4", "--export=PATH,HOME,PARCELL_CELLS")
     assert '"n1"' in nodes and '"n2"' in nodes
 
 
