@@ -46,8 +46,8 @@ static WORKERS: Facts = Facts {
            this one. `slurm` starts them with srun inside an allocation, else in a job of their \
            own, which is cancelled with them; options of srun and sbatch are passed on, as in \
            `--partition debug -t 10`. `mpi` starts them with mpiexec (`--native \"OPTIONS\"`); \
-           they send each other large data by MPI where parcell was installed with `--mpi`, unless \
-           `--data-plane sockets` is said. `pbs`, `lsf`, `sge` and `htcondor` start an array of \
+           they send each other large arrays by MPI where parcell was installed with `--mpi`, all \
+           of 16 KiB and more with `--data-plane mpi`, none with `--data-plane sockets`. `pbs`, `lsf`, `sge` and `htcondor` start an array of \
            jobs, with the options of qsub, bsub or condor_submit. `elastic` says how workers may join by themselves at any time.\n\n\
            Any manager takes `--interface ADDRESS` (where to listen), `--encryption off`, \
            `--heartbeat SECONDS` (a host silent for so long is gone; 10) and `--wait SECONDS`.\n\n\
