@@ -5,7 +5,7 @@ the limit: both planes in turns, medians in microseconds.
     benches/run planes.py [--bytes 1024 65536 1048576 16777216] [--rows NAME...]
 
 Builds a cell library with MPI the first time. The workers share this machine, so MPI goes through
-memory; `--native` gives mpiexec other options.
+memory.
 """
 
 import argparse
@@ -35,10 +35,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bytes", nargs="+", type=int, default=[1 << 10, 1 << 16, 1 << 20, 1 << 24])
     parser.add_argument("--rows", nargs="+", choices=ROWS, default=list(ROWS))
+    parser.add_argument("--prefix", type=Path, default=PREFIX, help="where it is installed")
     options = parser.parse_args()
-    install = ["install", "--mpi", "--name", "parcell-mpi", "--prefix", PREFIX]
+    install = ["install", "--mpi", "--name", "parcell-mpi", "--prefix", options.prefix]
     subprocess.run([os.environ["PARCELL"], *install], check=True, stdout=subprocess.DEVNULL)
-    os.environ["JUPYTER_PATH"] = str(PREFIX / "share" / "jupyter")
+    os.environ["JUPYTER_PATH"] = str(options.prefix / "share" / "jupyter")
     with ExitStack() as ends:
         mpi = ends.enter_context(closing(Mpi()))
 

@@ -28,7 +28,7 @@ fn sum(bytes: usize) -> f64 {
 
 /// Two pieces that exchange both of their edges, each of so many bytes.
 fn halo(bytes: usize) -> f64 {
-    let x = dzeros(dims((16, bytes / 8)).chunks(&[2, 1]));
+    let x = dzeros(dims((16, bytes / 8)).dist(&[2, 1]));
     let x = x.with_halo(1, Boundary::Periodic);
     median(runs(bytes), || x.exchange())
 }

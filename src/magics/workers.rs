@@ -53,10 +53,10 @@ static WORKERS: Facts = Facts {
            own, which is cancelled with them; options of srun and sbatch are passed on, as in \
            `--partition debug -t 10`; `--array` makes it a job for each worker, of which a busy \
            cluster starts some before others. `mpi` starts them with mpiexec (`--native \"OPTIONS\"`); \
-           they send each other large data by MPI where parcell was installed with `--mpi`, unless \
-           `--data-plane sockets` is said. `pbs`, `lsf`, `sge` and `htcondor` start an array of \
-           jobs, with the options of qsub, bsub or condor_submit. `elastic` says how workers may join \
-           by themselves at any time.\n\n\
+           they send each other large arrays by MPI where parcell was installed with `--mpi`, all \
+           of 16 KiB and more with `--data-plane mpi`, none with `--data-plane sockets`. `pbs`, \
+           `lsf`, `sge` and `htcondor` start an array of jobs, with the options of qsub, bsub or \
+           condor_submit. `elastic` says how workers may join by themselves at any time.\n\n\
            Any manager takes `--interface ADDRESS` (where to listen), `--encryption off`, \
            `--heartbeat SECONDS` (a host silent for so long is gone; 10) and `--wait SECONDS`.\n\n\
            Without a number a table shows each worker's state, memory and running calls; `--watch` \

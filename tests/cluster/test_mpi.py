@@ -38,8 +38,10 @@ def programs() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory) -> Path:
-    """Where a kernel with MPI is installed."""
+    """Where a kernel with MPI is installed: by this, or before, in the folder of this variable."""
     needs.need("MPI in cells")
+    if there := os.environ.get("PARCELL_TEST_MPI"):
+        return Path(there)
     prefix = tmp_path_factory.mktemp("mpi")
     command = [os.environ["PARCELL"], "install", "--mpi", "--name", "parcell-mpi", "--prefix", prefix]
     subprocess.run(command, check=True)

@@ -2,7 +2,12 @@
 
 use std::sync::LazyLock;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
+
+/// More connections than any process can use, and few enough for programs that close all they might
+/// have been given.
+const MOST_FILES: u64 = 65_536;
 
 /// Bytes of memory that the process has touched, and nanoseconds of processor time.
 pub(crate) fn of_this_process() -> (u64, u64) {
@@ -12,6 +17,17 @@ pub(crate) fn of_this_process() -> (u64, u64) {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
     (pages * rustix::param::page_size() as u64, seconds * 1_000_000_000 + nanoseconds)
+}
+
+/// Lets this process have as many connections as the system allows it: without asking, these are
+/// often 1,024. What it starts is allowed as many.
+pub(crate) fn allow_many_files() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = maximum.unwrap_or(MOST_FILES).min(MOST_FILES);
+    if current.is_some_and(|current| current < wanted) {
+        // If it is refused, too many connections are an error of their own.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum });
+    }
 }
 
 /// The name of this machine.

@@ -10,8 +10,8 @@ const OPTIONS: [(&str, &str); 3] = [
     ("native", "options of mpiexec, in quotes: `--native \"--map-by node\"`; may be repeated"),
     (
         "data-plane",
-        "`mpi` or `sockets`: by what workers send each other large data (`mpi` where parcell was \
-         installed with --mpi)",
+        "`mpi` or `sockets`: by what workers send each other arrays (by what is faster, where parcell \
+         was installed with --mpi)",
     ),
 ];
 
@@ -29,9 +29,9 @@ impl Manager for Mpi {
 
     fn data_plane(&self, options: &Options<'_>) -> Result<Option<&'static str>, String> {
         match options.get("data-plane") {
-            None => Ok(plane::has_mpi().then_some("mpi")),
+            None => Ok(plane::has_mpi().then_some(plane::LARGE)),
             Some("sockets") => Ok(None),
-            Some("mpi") if plane::has_mpi() => Ok(Some("mpi")),
+            Some("mpi") if plane::has_mpi() => Ok(Some(plane::ALL)),
             Some("mpi") => Err("the cell library was built without MPI; `parcell install --mpi` \
                                 builds one with it"
                 .to_owned()),
@@ -82,11 +82,13 @@ mod tests {
             let given = given.iter().map(|v| ("data-plane".to_owned(), Some((*v).to_owned())));
             Mpi.data_plane(&Options(&given.collect::<Vec<_>>()))
         };
-        let built = plane::has_mpi().then_some("mpi");
-        assert_eq!((plane(&[]), plane(&["sockets"])), (Ok(built), Ok(None)));
+        let built = |plane| plane::has_mpi().then_some(plane);
+        assert_eq!((plane(&[]), plane(&["sockets"])), (Ok(built(plane::LARGE)), Ok(None)));
         match plane(&["mpi"]) {
-            Ok(plane) => assert_eq!(plane, built),
-            Err(why) => assert!(built.is_none() && why.contains("parcell install --mpi"), "{why}"),
+            Ok(plane) => assert_eq!(plane, built(plane::ALL)),
+            Err(why) => {
+                assert!(!plane::has_mpi() && why.contains("parcell install --mpi"), "{why}")
+            }
         }
         assert!(plane(&["pigeons"]).is_err_and(|why| why.ends_with("here is `pigeons`")));
     }

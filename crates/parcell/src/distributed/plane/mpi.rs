@@ -88,6 +88,8 @@ pub fn try_world() -> Result<SimpleCommunicator, NoWorld> {
 /// The plane of a worker.
 pub(super) struct World {
     shared: Arc<Shared>,
+    /// Fewer bytes do not go by the plane within a host.
+    least_here: usize,
     /// Ends MPI when it is dropped.
     universe: Mutex<Option<Universe>>,
 }
@@ -139,7 +141,7 @@ enum Data {
 }
 
 /// Starts MPI in this process, which is to be a worker of this id. Collective.
-pub(super) fn start(id: u32) -> Result<World, String> {
+pub(super) fn start(id: u32, least_here: usize) -> Result<World, String> {
     let started = initialize_with_threading(Threading::Multiple);
     let (universe, threading) = started.ok_or("MPI runs in this process already")?;
     if threading < Threading::Multiple {
@@ -164,7 +166,7 @@ pub(super) fn start(id: u32) -> Result<World, String> {
     let drives = Arc::clone(&shared);
     let thread = Builder::new().name("parcell-mpi".to_owned()).stack_size(STACK);
     thread.spawn(move || drives.drive()).map_err(|e| format!("no thread to drive MPI: {e}"))?;
-    Ok(World { shared, universe: Mutex::new(Some(universe)) })
+    Ok(World { shared, least_here, universe: Mutex::new(Some(universe)) })
 }
 
 fn size(world: &SimpleCommunicator) -> usize {
@@ -308,8 +310,10 @@ fn post(len: usize, mut one: impl FnMut(usize, c_int) -> MPI_Request) -> Vec<MPI
 }
 
 impl Plane for World {
-    fn reaches(&self, process: u32) -> bool {
-        self.shared.ranks.contains_key(&process) && !self.shared.closing.load(Ordering::Acquire)
+    fn takes(&self, process: u32, bytes: usize) -> bool {
+        self.shared.ranks.contains_key(&process)
+            && !self.shared.closing.load(Ordering::Acquire)
+            && (bytes >= self.least_here || node().peers.is_elsewhere(process))
     }
 
     fn number(&self) -> u32 {
