@@ -74,6 +74,18 @@ def test_an_array_is_cancelled_with_all_its_jobs(slurm, start_kernel):
     wait_until(lambda: len(slurm.jobs()) == 1, "nothing is left", 20)
 
 
+def test_adaptive_workers_that_never_came_are_not_started_again(slurm, start_kernel):
+    kernel = start_kernel(env=os.environ | slurm.env)
+    waiting = kernel.send("%workers 2..3 --manager slurm --partition closed")
+    kernel.printed(waiting, "2 wait (")
+    kernel.interrupt()
+    assert not kernel.result(waiting).ok
+    wait_until(lambda: not slurm.jobs(), "the array is cancelled", 20)
+    # As long as the work is looked at twice.
+    kernel.ok("sleep(2.5)")
+    assert not slurm.jobs()
+
+
 def notebook(path, *cells):
     code = {"cell_type": "code", "metadata": {}, "outputs": [], "execution_count": None}
     cells = [code | {"id": str(n), "source": source} for n, source in enumerate(cells)]

@@ -7,6 +7,7 @@ use std::thread;
 
 use common::Check;
 use parcell::distributed::{LaunchError, Workers, default_worker_pool, init, try_addprocs};
+use parcell::interrupt::{self, Interrupted};
 use parcell::prelude::*;
 use parcell::threads::timedwait;
 use rustix::process::{Pid, Signal, kill_process};
@@ -29,6 +30,13 @@ fn main() {
     ];
     common::run(checks, Vec::new);
     assert_eq!(workers(), [1]);
+    interrupt::raise();
+    let begun = catch_unwind(AssertUnwindSafe(|| addprocs(Workers::between(2, 3).idle(1))));
+    assert!(begun.unwrap_err().is::<Interrupted>());
+    interrupt::clear();
+    // As long as the work is looked at twice.
+    sleep(2.5);
+    assert_eq!(workers(), [1], "what the user has stopped does not begin again");
     assert_eq!(addprocs(Workers::between(2, 2)).len(), 2, "a new group after the first has ended");
     rmprocs(&workers());
 }

@@ -62,20 +62,9 @@ pub(crate) fn begin(span: Adaptive, options: &WorkerOptions) -> Result<Vec<usize
     let places = managers::places(options, span.most).map_err(LaunchError::Unable)?;
     let options = managers::for_few(WorkerOptions { adaptive: None, ..options.clone() });
     let mut group = lock();
+    let new = group.is_none();
     let first = match &mut *group {
-        Some(there) if there.options.manager != options.manager => {
-            let (least, most) = (there.span.least, there.span.most);
-            let name = named(&there.options.manager);
-            return Err(LaunchError::Unable(format!(
-                "there are adaptive workers already, {least}..{most} of the manager {name}; \
-                 `%rmworkers` ends them"
-            )));
-        }
-        Some(there) => {
-            there.span = span;
-            there.policy = Policy::default();
-            span.least.saturating_sub(there.members.len())
-        }
+        Some(there) => there.take_bounds(span, &options)?,
         None => {
             let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
             *group = Some(Group {
@@ -96,13 +85,24 @@ pub(crate) fn begin(span: Adaptive, options: &WorkerOptions) -> Result<Vec<usize
     }
     let order = group.as_mut().expect("made above").order(first);
     drop(group);
-    let done = Growing;
-    let started = order.start().and_then(launch::settle);
-    drop(done);
-    if started.is_err() && !members().into_iter().any(launch::is_alive) {
-        *lock() = None;
+    let _begun = Beginning { new };
+    order.start().and_then(launch::settle)
+}
+
+/// While this lives, the first workers are started. If the user stops that, or none comes, there is no
+/// group.
+struct Beginning {
+    new: bool,
+}
+
+impl Drop for Beginning {
+    fn drop(&mut self) {
+        drop(Growing);
+        let none = || !members().into_iter().any(launch::is_alive);
+        if self.new && (std::thread::panicking() || none()) {
+            end();
+        }
     }
-    started
 }
 
 fn named(manager: &str) -> &str {
@@ -181,6 +181,32 @@ impl Drop for Growing {
 }
 
 impl Group {
+    /// Changes the bounds; how many workers are missing.
+    fn take_bounds(
+        &mut self,
+        span: Adaptive,
+        options: &WorkerOptions,
+    ) -> Result<usize, LaunchError> {
+        let Adaptive { least, most, .. } = self.span;
+        let unable = |why: String| {
+            Err(LaunchError::Unable(format!(
+                "there are adaptive workers already, {least}..{most} of the manager {}{why}; \
+                 `%rmworkers` ends them",
+                named(&self.options.manager)
+            )))
+        };
+        let places = self.places.len();
+        if self.options.manager != options.manager {
+            return unable(String::new());
+        }
+        if places > 0 && span.most > places {
+            return unable(format!(" on hosts with places for {places}"));
+        }
+        self.span = span;
+        self.policy = Policy::default();
+        Ok(span.least.saturating_sub(self.members.len()))
+    }
+
     /// Says how so many more are started, and that they are.
     fn order(&mut self, count: usize) -> Order {
         self.growing = true;

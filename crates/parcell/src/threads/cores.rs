@@ -98,13 +98,16 @@ fn allowed(status: &str) -> Option<usize> {
 /// The smallest quota from the process's cgroup up to the root.
 fn cgroup_quota() -> Option<f64> {
     let groups = read_to_string("/proc/self/cgroup").ok()?;
-    let root = Path::new("/sys/fs/cgroup");
+    smallest_quota(&groups, Path::new("/sys/fs/cgroup"))
+}
+
+fn smallest_quota(groups: &str, root: &Path) -> Option<f64> {
     let read = |folder: PathBuf| {
         let text = |file| read_to_string(folder.join(file)).ok();
         let v2 = text("cpu.max").and_then(|max| quota_v2(&max));
         v2.or_else(|| quota_v1(&text("cpu.cfs_quota_us")?, &text("cpu.cfs_period_us")?))
     };
-    folders(&groups, root, "cpu").into_iter().filter_map(read).reduce(f64::min)
+    folders(groups, root, "cpu").into_iter().filter_map(read).reduce(f64::min)
 }
 
 /// The folders that may hold a limit of a controller, `cpu` or `memory`, for a process whose
@@ -172,6 +175,22 @@ mod tests {
         let v1 = folders(groups, root, "cpu");
         let cpu = root.join("cpu,cpuacct");
         assert_eq!(v1, [cpu.join("slurm/job_7"), cpu.join("slurm"), cpu]);
+    }
+
+    #[test]
+    fn the_smallest_quota_of_files_of_version_2_counts() {
+        let root = std::env::temp_dir().join(format!("parcell-cgroup-{}", std::process::id()));
+        let job = root.join("user.slice/job");
+        std::fs::create_dir_all(&job).unwrap();
+        let quota = || smallest_quota("0::/user.slice/job\n", &root);
+        assert_eq!(quota(), None, "no folder limits");
+        std::fs::write(job.join("cpu.max"), "max 100000\n").unwrap();
+        assert_eq!(quota(), None, "`max` is no limit");
+        std::fs::write(root.join("user.slice/cpu.max"), "400000 100000\n").unwrap();
+        assert_eq!(quota(), Some(4.0), "a parent's limit is one for its children");
+        std::fs::write(job.join("cpu.max"), "150000 100000\n").unwrap();
+        assert_eq!(quota(), Some(1.5));
+        std::fs::remove_dir_all(&root).unwrap();
     }
 
     #[test]
