@@ -481,7 +481,7 @@ mod tests {
         let why = named("cloud").err().unwrap().to_string();
         assert_eq!(
             why,
-            "`cloud` is no manager; there are local, ssh, slurm, mpi, pbs, lsf, sge, htcondor, elastic"
+            "`cloud` is no manager; there are local, auto, ssh, slurm, mpi, pbs, lsf, sge, htcondor, elastic"
         );
     }
 }
