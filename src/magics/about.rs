@@ -37,7 +37,7 @@ static HELP: Facts = Facts {
     kind: Kind::Line,
     usage: "help [NAME]",
     summary: "explain a magic, or show the documentation of a Rust name; without NAME list all",
-    help: "`?NAME` is the same, and so is `NAME?` if it is all that a cell holds. A Rust name can \
+    help: "`?NAME` is the same, and so are `%NAME --help` and `NAME?` if it is all that a cell holds. A Rust name can \
            be a variable, an item or a path such as `Vec::push`. `%who` is looked for among the \
            magics only. `:help` and `:doc` are evcxr's names for it.",
 };
@@ -157,6 +157,7 @@ mod tests {
             "%threads??",
             "?%threads",
             ":help threads",
+            "%threads --help",
         ] {
             assert!(page_of(cell).contains("%threads [N[,M]]"), "{cell}");
         }

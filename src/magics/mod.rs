@@ -152,6 +152,11 @@ pub fn run(desk: &mut dyn Desk, call: &Call) -> Result<(), Failure> {
     let Some(magic) = find(&call.name) else { return Err(unknown(call)) };
     let facts = magic.facts();
     let name = facts.name;
+    // Commands of a shell have a help of their own.
+    if call.args == "--help" && name != "!" {
+        desk.page(help(name).expect("every magic has a page"));
+        return Ok(());
+    }
     match (facts.kind, call.sigil, &call.body) {
         (Kind::Line, Sigil::Cell, _) => {
             Err(usage_error(facts, format!("it takes no body; write `%{name}`")))
