@@ -52,7 +52,8 @@ static WORKERS: Facts = Facts {
            this one. `slurm` starts them with srun inside an allocation, else in a job of their \
            own, which is cancelled with them; options of srun and sbatch are passed on, as in \
            `--partition debug -t 10`; `--array` makes it a job for each worker, of which a busy \
-           cluster starts some before others. `mpi` starts them with mpiexec (`--native \"OPTIONS\"`); \
+           cluster starts some before others, and `--copy`, in an allocation, sends nodes that share no \
+           files what workers run. `mpi` starts them with mpiexec (`--native \"OPTIONS\"`); \
            they send each other large arrays by MPI where parcell was installed with `--mpi`, all \
            of 16 KiB and more with `--data-plane mpi`, none with `--data-plane sockets`. `pbs`, \
            `lsf`, `sge` and `htcondor` start an array of jobs, with the options of qsub, bsub or \

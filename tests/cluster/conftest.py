@@ -11,7 +11,7 @@ from cluster.batch import Condor, Lsf, Pbs
 from cluster.hosts import Cluster
 from cluster.mpi import Mpi
 from cluster.sge import Sge
-from cluster.slurm import Slurm
+from cluster.slurm import Slurm, SlurmOfHosts
 
 
 def pytest_unconfigure(config):
@@ -38,6 +38,15 @@ def slurm() -> Iterator[Slurm]:
     """A Slurm of this test's own, with two nodes."""
     needs.need("Slurm")
     with closing(Slurm()) as slurm:
+        yield slurm
+
+
+@pytest.fixture
+def slurm_of_hosts() -> Iterator[SlurmOfHosts]:
+    """A Slurm whose nodes are hosts with files of their own."""
+    needs.need("hosts")
+    needs.need("Slurm")
+    with closing(SlurmOfHosts()) as slurm:
         yield slurm
 
 

@@ -5,6 +5,7 @@ import pwd
 import socket
 from contextlib import ExitStack
 
+from cluster.hosts import Cluster
 from cluster.software import Software
 from conftest import wait_until
 
@@ -60,9 +61,12 @@ class Slurm(Software):
         self._configure()
         self._start_munge()
         self._daemon("slurmctld", "-D", "-i")
+        self._start_nodes()
+        wait_until(self._is_ready, f"both nodes are idle; see {self.folder}", 30)
+
+    def _start_nodes(self):
         for node in ("n1", "n2"):
             self._daemon("slurmd", "-D", "-N", node)
-        wait_until(self._is_ready, f"both nodes are idle; see {self.folder}", 30)
 
     def _configure(self):
         user = pwd.getpwuid(os.getuid()).pw_name
@@ -90,3 +94,35 @@ def free_ports(count: int) -> list[int]:
         for one in sockets:
             one.bind(("127.0.0.1", 0))
         return [one.getsockname()[1] for one in sockets]
+
+
+class SlurmOfHosts(Slurm):
+    """Slurm whose nodes `h1` and `h2` are hosts with files of their own; commands run in the head of
+    their cluster."""
+
+    def _start(self):
+        # Its configuration and the socket of munge are all that the hosts have in common.
+        self.folder.chmod(0o755)
+        self.cluster = Cluster(2, shared=[self.folder])
+        super()._start()
+
+    def _configure(self):
+        self.enter = [*self.cluster.head.enter, "env", "-C", "/"]
+        super()._configure()
+        file = self.folder / "slurm.conf"
+        text = file.read_text().replace("localhost(127.0.0.1)", f"head({self.cluster.head.address})")
+        for node, host in zip(("n1", "n2"), self.cluster, strict=True):
+            old = f"NodeName={node} NodeHostname=localhost NodeAddr=127.0.0.1"
+            assert old in text
+            text = text.replace(old, f"NodeName={host.name} NodeAddr={host.address}")
+        file.write_text(text.replace("Nodes=n1,n2", "Nodes=h1,h2"))
+        for host in self.cluster:
+            (self.folder / f"spool-{host.name}").mkdir()
+
+    def _start_nodes(self):
+        for host in self.cluster:
+            self._daemon("slurmd", "-D", "-N", host.name, enter=host.enter)
+
+    def close(self):
+        super().close()
+        self.cluster.close()

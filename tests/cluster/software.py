@@ -91,10 +91,11 @@ class Software:
         """Ends the software, all that runs under it, and the folder."""
         end_of_folder(self._keeper)
 
-    def _daemon(self, name: str, *arguments: str):
-        """Starts a program that stays until the end, and writes to a log of its name."""
+    def _daemon(self, name: str, *arguments: str, enter: Sequence[str] | None = None):
+        """Starts a program that stays until the end, and writes to a log of its name; `enter` stands
+        before it in place of what stands before all commands."""
         path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
         variables = [f"{name}={value}" for name, value in {**self.env, "PATH": path}.items()]
-        line = [f"{name}.log", *self.enter, "env", *variables, name, *arguments]
+        line = [f"{name}.log", *(self.enter if enter is None else enter), "env", *variables, name, *arguments]
         self._keeper.stdin.write(json.dumps(line) + "\n")
         self._keeper.stdin.flush()

@@ -250,6 +250,22 @@ def test_slurm_starts_workers_inside_an_allocation(slurm, start_kernel):
     wait_until(lambda: not slurm.jobs(), "the allocation ends", 30)
 
 
+def test_slurm_nodes_that_share_no_files_are_sent_the_program(slurm_of_hosts):
+    cluster = slurm_of_hosts.cluster
+    env = os.environ | slurm_of_hosts.env
+    kernel = cluster.kernel(env, prefix=["salloc", "-Q", "-N2", "-n4", "-c2"])
+    refused = kernel.run("%workers 2 --manager slurm -N2").error_text
+    assert "h1 has no" in refused and "--copy" in refused
+    assert started(kernel.ok("%workers 3 --manager slurm --copy")) == 3
+    computes(kernel, 3)
+    kernel.ok(HOSTS)
+    assert kernel.ok("everywhere!(&workers(), host())").result == '["h1", "h1", "h2"]'
+    kernel.ok("%rmworkers")
+    wait_until(lambda: not any(host.processes("parcell-driver") for host in cluster), "all have ended", 10)
+    kernel.close()
+    wait_until(lambda: not slurm_of_hosts.jobs(), "the allocation ends", 30)
+
+
 def test_slurm_starts_workers_in_a_job_of_their_own(slurm, start_kernel):
     kernel = start_kernel(env=os.environ | slurm.env)
     result = kernel.ok("%workers 4 --manager slurm -N2 --time 5")

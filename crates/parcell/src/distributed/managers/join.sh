@@ -4,7 +4,7 @@
 lacks=
 for f in $features; do grep -qw "$f" /proc/cpuinfo || lacks="$lacks $f"; done
 [ -z "$lacks" ] || { echo "parcell: lacks$lacks"; exit 3; }
-[ -x "$program" ] || { echo "parcell: fails $(hostname) has no $program; put the cell library where all hosts see it, as in \`parcell install --prefix\`"; exit 3; }
+[ -x "$program" ] || { echo "parcell: fails $(hostname) has no $program; put the cell library where all hosts see it, as in \`parcell install --prefix\`, or say \`--copy\` to Slurm in an allocation"; exit 3; }
 [ -z "$dir" ] || cd "$dir" || { echo "parcell: fails $(hostname) has no folder $dir"; exit 3; }
 [ -z "$ticket" ] || export PARCELL_TICKET="$ticket"
 : "${PARCELL_RANK:=${OMPI_COMM_WORLD_RANK:-${PMIX_RANK:-${PMI_RANK:-${SLURM_PROCID:-0}}}}}"

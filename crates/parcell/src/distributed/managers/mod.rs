@@ -133,6 +133,12 @@ pub(crate) enum Feed {
     Nothing,
 }
 
+/// How many of these workers each of so many places gets: as equal as can be, the first get more.
+fn shares(workers: u32, places: usize) -> impl Iterator<Item = u32> {
+    let places = u32::try_from(places).unwrap_or(u32::MAX);
+    (0..places).map(move |k| workers / places + u32::from(k < workers % places))
+}
+
 /// A manager's options.
 pub(crate) struct Options<'a>(pub(crate) &'a [(String, Option<String>)]);
 

@@ -15,6 +15,10 @@ use crate::distributed::processor;
 const BOOTSTRAP: &str = include_str!("bootstrap.sh");
 const JOIN: &str = include_str!("join.sh");
 
+/// What a shell runs that is to read a script from its standard input: its length, a line, and then
+/// the script. What comes after it is for the script to read.
+pub(super) const RUN_INPUT: &str = r#"read -r n; eval "$(head -c "$n")""#;
+
 /// A script for a host of which nothing is known.
 pub(super) struct Bootstrap {
     pub(super) text: String,

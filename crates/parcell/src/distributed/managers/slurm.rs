@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::job::Job;
-use super::script::quoted;
-use super::{Client, Feed, Manager, Plan, Wanted, words};
+use super::script::{RUN_INPUT, quoted};
+use super::{Client, Feed, Manager, Plan, Wanted, shares, words};
 
 pub(super) struct Slurm;
 
@@ -20,10 +20,13 @@ impl Manager for Slurm {
 
     fn plan(&self, wanted: &Wanted<'_>) -> Result<Plan, String> {
         let array = Array::read(wanted)?;
-        let mut others = wanted.options.passed_on(&["ntasks", "-n", "array", "-a"]);
+        let mut others = wanted.options.passed_on(&["ntasks", "-n", "array", "-a", COPY]);
         if !["export", "--export"].iter().any(|name| wanted.options.get(name).is_some()) {
             // A batch job may have been told to pass nothing on; workers need the user's variables.
             others.insert(0, "--export=ALL".to_owned());
+        }
+        if wanted.options.get(COPY).is_some() {
+            return copied_steps(wanted, others).map(Plan::Clients);
         }
         if let Some(threads) = wanted.threads {
             others.insert(0, format!("--cpus-per-task={threads}"));
@@ -41,6 +44,39 @@ impl Manager for Slurm {
 
 fn count(wanted: &Wanted<'_>) -> Result<u32, String> {
     wanted.count(&["ntasks", "-n"])
+}
+
+/// parcell's own option: nodes do not see the driver's files.
+const COPY: &str = "copy";
+
+/// A step for each node of the allocation, to which the program is sent on its standard input, as to
+/// a host of ssh.
+fn copied_steps(wanted: &Wanted<'_>, others: Vec<String>) -> Result<Vec<Client>, String> {
+    let Some(job) = wanted.allocation else {
+        return Err(
+            "`--copy` is for notebooks that run in an allocation (salloc, sbatch): elsewhere \
+                    the job must find parcell on its nodes"
+                .to_owned(),
+        );
+    };
+    let workers = count(wanted)?;
+    let said = (wanted.ask)(&words("scontrol show hostnames"))?;
+    let nodes: Vec<&str> = said.split_whitespace().collect();
+    if nodes.is_empty() {
+        return Err(format!("Slurm job {job} has no nodes, as `scontrol show hostnames` tells"));
+    }
+    let step = |(node, workers): (&&str, u32)| {
+        let mut command = words("srun --overlap --kill-on-bad-exit=0 --job-name=parcell");
+        let processors = workers as usize * wanted.threads.unwrap_or(1);
+        let shape = format!("--nodes=1 --ntasks=1 --nodelist={node} --cpus-per-task={processors}");
+        command.extend(words(&shape));
+        command.extend(others.iter().cloned());
+        command.extend(["sh", "-c", RUN_INPUT].map(str::to_owned));
+        let host = (*node).to_owned();
+        Client { host, workers, command, environment: &[], feed: Feed::Script, driver: None }
+    };
+    let shares = shares(workers, nodes.len()).filter(|share| *share > 0);
+    Ok(nodes.iter().zip(shares).map(step).collect())
 }
 
 /// A step of the allocation in which this process runs.
@@ -203,6 +239,18 @@ mod tests {
         assert!(!command.contains("ticket='/"), "it comes on standard input");
         assert!(clients(&Slurm, None, Some("17"), &[("ntasks", "3")]).is_ok());
         assert!(clients(&Slurm, None, Some("17"), &[]).is_err_and(|why| why.contains("how many")));
+    }
+
+    #[test]
+    fn nodes_without_the_files_are_sent_them() {
+        let copy = [("copy", ""), ("exclusive", "")];
+        let steps = clients(&Slurm, Some(3), Some("17"), &copy).unwrap();
+        let begin = "srun --overlap --kill-on-bad-exit=0 --job-name=parcell --nodes=1 --ntasks=1 \
+                     --nodelist=7 --cpus-per-task=6 --export=ALL --exclusive sh -c read -r n; eval";
+        assert!(steps[0].0.starts_with(begin), "{}", steps[0].0);
+        assert_eq!((steps.len(), steps[0].1), (1, Feed::Script));
+        let outside = clients(&Slurm, Some(3), None, &copy);
+        assert!(outside.is_err_and(|why| why.contains("salloc")));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Workers on hosts that ssh reaches. One ssh for each host starts all workers there; when it ends,
 //! so do they.
 
-use super::{Client, Feed, Manager, Plan, Wanted};
+use super::script::RUN_INPUT;
+use super::{Client, Feed, Manager, Plan, Wanted, shares};
 
 pub(super) struct Ssh;
 
@@ -138,15 +139,14 @@ fn share(hosts: &mut [Host], workers: Option<usize>) -> Result<(), String> {
     let workers = u32::try_from(workers).unwrap_or(u32::MAX);
     let named: u32 = hosts.iter().filter_map(|host| host.workers).sum();
     let open = hosts.iter().filter(|host| host.workers.is_none()).count();
-    let open = u32::try_from(open).unwrap_or(u32::MAX);
     if named > workers || (open == 0 && named != workers) {
         return Err(format!(
             "{workers} workers are wanted, and the hosts' numbers add up to {named}"
         ));
     }
-    let rest = workers - named;
-    for (k, host) in (0..).zip(hosts.iter_mut().filter(|host| host.workers.is_none())) {
-        host.workers = Some(rest / open + u32::from(k < rest % open));
+    let shares = shares(workers - named, open);
+    for (host, share) in hosts.iter_mut().filter(|host| host.workers.is_none()).zip(shares) {
+        host.workers = Some(share);
     }
     Ok(())
 }
@@ -206,14 +206,16 @@ fn client(host: &Host, wanted: &Wanted<'_>) -> Result<Client, String> {
         }
         Some(value) => return Err(format!("--tunnel takes no value, here is `{value}`")),
     };
-    push(&["--", &host.name, SHELL]);
+    push(&["--", &host.name, &shell()]);
     let workers = host.workers.unwrap_or(1);
     let (host, feed) = (host.name.clone(), Feed::Script);
     Ok(Client { host, workers, command, environment: &[], feed, driver })
 }
 
-/// Has any login shell run a script of which the first line of standard input tells the length.
-const SHELL: &str = r#"exec /bin/sh -c 'read -r n; eval "$(head -c "$n")"'"#;
+/// Has any login shell run the script on its standard input.
+fn shell() -> String {
+    format!("exec /bin/sh -c '{RUN_INPUT}'")
+}
 
 #[cfg(test)]
 mod tests {
@@ -234,7 +236,7 @@ mod tests {
         };
         let line = |client: &Client| {
             let words = client.command.join(" ");
-            (words.replace(SHELL, "SHELL"), client.workers)
+            (words.replace(&shell(), "SHELL"), client.workers)
         };
         Ok(clients.iter().map(line).collect())
     }
