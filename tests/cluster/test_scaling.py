@@ -40,6 +40,25 @@ def test_workers_of_slurm_come_and_go_with_the_work(slurm, start_kernel, tmp_pat
     wait_until(lambda: not slurm.jobs(), "nothing is left", 20)
 
 
+def test_workers_on_hosts_come_and_go_with_the_work(hosts):
+    cluster = hosts(2)
+    kernel = cluster.kernel()
+    first = kernel.ok("%workers 1..3 --manager ssh --hosts h1*2,h2 --idle 2")
+    assert started(first) == 1
+    kernel.ok('const GATE: &str = "/tmp/gate";')
+    request = kernel.send(HELD + "pmap(&held, 0..12u64).into_iter().sum::<u64>()")
+    there = lambda: [len(host.processes("parcell-driver")) for host in cluster]
+    # The first process on a host starts the others, one of them for each time that workers were added.
+    wait_until(lambda: sum(there()) >= 6 and all(there()), "each host has workers", 60)
+    for host in cluster:
+        host.run("touch /tmp/gate")
+    assert kernel.result(request, timeout=60).result == "506"
+    wait_until(lambda: kernel.ok("workers()").result == "[2]", "two were let go", 60)
+    wait_until(lambda: sum(there()) == 2, "they have ended", 20)
+    kernel.close()
+    wait_until(lambda: not sum(there()), "nothing is left", 10)
+
+
 def test_an_array_joins_as_its_jobs_start(slurm, start_kernel):
     filler = slurm.run(["sbatch", "--parsable", "-n7", "--wrap", "srun sleep 1020"])
     wait_until(lambda: running(slurm) == 1, "seven of eight CPUs are taken", 30)
