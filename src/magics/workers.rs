@@ -263,7 +263,12 @@ fn bounds(word: &str, least: &str, most: &str) -> Result<Adaptive, Failure> {
     Ok(Adaptive { least, most, ..Adaptive::default() })
 }
 
+/// Whether a word names an option. One with a space was in quotes, as in `--native "--host a"`.
 fn is_option(word: &str) -> bool {
+    let name = word.split('=').next().unwrap_or_default();
+    if name.contains(char::is_whitespace) {
+        return false;
+    }
     word.starts_with("--")
         || matches!(word.as_bytes(), [b'-', next, ..] if next.is_ascii_alphabetic())
 }
@@ -395,6 +400,9 @@ mod tests {
         assert!(slurm.contains("count: Some(8)") && slurm.contains(options), "{slurm}");
         let options = r#"manager_options: [("hosts", Some("a,b*2")), ("tunnel", None)]"#;
         assert!(call.contains(options), "{call}");
+        let native = asked("%workers 4 --manager mpi --native \"--host a:2,b:2 -x X=1\" --wait 9");
+        let options = r#"[("native", Some("--host a:2,b:2 -x X=1")), ("wait", Some("9"))]"#;
+        assert!(native.contains(options), "{native}");
     }
 
     #[test]

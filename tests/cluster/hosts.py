@@ -23,7 +23,7 @@ import psutil
 
 from cluster.cable import Properties
 from cluster.software import end_of_folder, kept_folder
-from conftest import Kernel
+from conftest import KERNEL, Kernel
 
 HERE = Path(__file__).parent
 NETWORK = "10.77.0"
@@ -295,13 +295,16 @@ class Cluster:
     def __getitem__(self, index: int) -> Host:
         return self.hosts[index]
 
-    def kernel(self, env: dict[str, str] | None = None, prefix: Sequence[str] = ()) -> Kernel:
-        """Starts a kernel in the head, by the command `prefix` if there is one. Jupyter talks with it through files, since no network leads
-        from here to there; the process that Jupyter knows is the parent of the kernel's."""
+    def kernel(
+        self, env: dict[str, str] | None = None, prefix: Sequence[str] = (), name: str = KERNEL
+    ) -> Kernel:
+        """Starts a kernel in the head, by the command `prefix` if there is one. Jupyter talks with it
+        through files, since no network leads from here to there; the process that Jupyter knows is
+        the parent of the kernel's."""
         # What the kernel would watch by this id is somebody else where ids are others.
         place = ["env", "-C", os.getcwd(), "-u", "JPY_PARENT_PID"]
         prefix = [*self.head.enter, *place, *prefix]
-        return Kernel(transport="ipc", prefix=prefix, env=env or os.environ)
+        return Kernel(name, transport="ipc", prefix=prefix, env=env or os.environ)
 
     def switch(self, *commands: str):
         """Runs commands of `ip` where the switch is."""

@@ -78,6 +78,29 @@ def test_cells_on_workers_use_mpi(kernel):
 
 
 @pytest.mark.timeout(BUILD)
+def test_ranks_on_different_hosts(installed, mpi, hosts, tmp_path, monkeypatch):
+    """With the files in common that MPI needs, and the network of the hosts."""
+    monkeypatch.setenv("JUPYTER_PATH", str(installed / "share" / "jupyter"))
+    sysroot = subprocess.run(["rustc", "--print", "sysroot"], check=True, stdout=subprocess.PIPE, text=True)
+    cluster = hosts(2, shared=[installed / "share", Path(sysroot.stdout.strip()) / "lib", tmp_path])
+    network = {"OMPI_MCA_btl": "self,vader,tcp", "OMPI_MCA_plm_rsh_agent": "ssh"}
+    network |= {f"OMPI_MCA_{part}_tcp_if_include": "eth0" for part in ("btl", "oob")}
+    # Tickets lie in the cache.
+    own = {"XDG_CACHE_HOME": str(tmp_path), "OMPI_MCA_orte_tmpdir_base": "/tmp"}
+    kernel = cluster.kernel(os.environ | mpi.env | network | own, name="parcell-mpi")
+    refused = kernel.run("%workers 2 --manager mpi --native '--host h1,nowhere'").error_text
+    assert "nowhere" in refused
+    kernel.ok('%workers 4 --manager mpi --native "--host h1:2,h2:2"')
+    kernel.ok('fn host() -> String { std::fs::read_to_string("/etc/hostname").unwrap().trim().to_owned() }')
+    assert kernel.ok("everywhere!(&workers(), host())").result == '["h1", "h1", "h2", "h2"]'
+    assert kernel.ok(ALL_REDUCE).stdout.count("of 4 on") == 4
+    assert kernel.ok(LARGE).result == "[100000, 100000, 100000, 100000]"
+    assert int(kernel.ok(f"fetch_from!(4, {SENT}(6))").result) >= 800_000
+    kernel.close()
+    wait_until(lambda: not any(host.processes() for host in cluster), "nothing is left", 20)
+
+
+@pytest.mark.timeout(BUILD)
 def test_a_worker_ends_alone_by_order_and_all_by_a_death(kernel):
     kernel.ok("%workers 3 --manager mpi")
     kernel.ok("rmprocs(&[3]);")

@@ -24,7 +24,7 @@ use crate::distributed::node::node;
 use crate::distributed::{crew, processor};
 
 const STACK: usize = 256 << 10;
-/// So many of a client's last complaints are told when it fails.
+/// So many of a client's complaints are told when it fails.
 const TOLD: usize = 6;
 /// How long a host may take to start workers, in seconds, unless the user says otherwise.
 const PATIENCE: f64 = 60.0;
@@ -145,7 +145,7 @@ struct Talk {
     /// For those that cannot be given the ticket otherwise; goes with the last client.
     file: Arc<TicketFile>,
     running: Arc<Running>,
-    /// The last lines that it wrote to standard error.
+    /// What it wrote to standard error, see [`note`].
     complaints: Mutex<VecDeque<String>>,
 }
 
@@ -263,11 +263,7 @@ impl Talk {
         if self.ids.iter().any(|id| node().peers.is_connected(*id)) {
             eprintln!("{}: {line}", self.client.host);
         }
-        let mut complaints = lock(&self.complaints);
-        complaints.push_back(line);
-        if complaints.len() > TOLD {
-            complaints.pop_front();
-        }
+        note(&mut lock(&self.complaints), line);
     }
 
     fn last_complaint(&self) -> Option<String> {
@@ -291,6 +287,33 @@ impl Talk {
     }
 }
 
+/// Keeps the first complaints and the last: of what fails for each worker, the first tell why, and the
+/// last what whoever started them made of it. Lines that are drawn, and those that were there, do not
+/// count.
+fn note(complaints: &mut VecDeque<String>, line: String) {
+    if line.chars().all(|c| c == '-') || complaints.contains(&line) {
+        return;
+    }
+    complaints.push_back(line);
+    if complaints.len() > TOLD {
+        complaints.remove(TOLD / 2);
+    }
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_and_the_last_complaints_are_kept() {
+        let mut complaints = VecDeque::new();
+        for line in ["why", "why", "----", "1", "2", "3", "4", "5", "how"] {
+            note(&mut complaints, line.to_owned());
+        }
+        assert_eq!(complaints, ["why", "1", "2", "4", "5", "how"]);
+    }
 }
