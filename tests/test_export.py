@@ -203,7 +203,7 @@ def test_a_program_is_one_that_a_person_would_write(everything):
 
 @pytest.mark.timeout(1200)
 def test_pictures_of_a_program_become_files(workshop, tmp_path):
-    cells = ["plot(&[1.0, 4.0, 9.0])", "Svg(\"<svg xmlns='http://www.w3.org/2000/svg'/>\")", "table(&[[1, 2]])"]
+    cells = ["plot(&[1.0, 2.0, 3.0], &[1.0, 4.0, 9.0])", "Svg(\"<svg xmlns='http://www.w3.org/2000/svg'/>\")", "table(&[[1, 2]])"]
     program = workshop.build(write(tmp_path / "drawn.ipynb", *cells))
     folder = tmp_path / "pictures"
     done = call(program, env=os.environ | {"PARCELL_DISPLAYS": str(folder)})
