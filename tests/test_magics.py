@@ -59,7 +59,7 @@ def test_workers_are_asked_for_in_words_that_are_understood(fresh):
         ("%%px --targets 1\nf()", "process 1 is the driver"),
         ("%rmworkers 2", "there are no workers"),
         ("%workers 0", "at least 1"),
-        ("%workers 2 --manager cloud", "`cloud` is no manager; there are local, ssh"),
+        ("%workers 2 --manager cloud", "`cloud` is no manager; there are local, auto, ssh"),
     ):
         result = fresh.run(code)
         assert result.error["ename"] == "UsageError"

@@ -39,5 +39,5 @@ def test_the_notebook_on_cluster_managers(playground, monkeypatch, workshop, fol
     assert done.returncode == 0, printed
     wait_until(lambda: not playground.slurm.jobs(), "no job is left", 20)
     for host in [playground.cluster.head, *playground.cluster]:
-        wait_until(lambda: not host.processes("parcell"), f"no process of parcell is left on {host.name}", 20)
+        wait_until(lambda: not host.processes("parcell-driver"), f"no worker is left on {host.name}", 20)
     assert not os.path.exists(Path.home() / "parcell-08")
