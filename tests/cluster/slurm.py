@@ -124,5 +124,7 @@ class SlurmOfHosts(Slurm):
             self._daemon("slurmd", "-D", "-N", host.name, enter=host.enter)
 
     def close(self):
+        # First, since what the folder's keeper ends are also processes that name the folder: the hosts.
+        if hasattr(self, "cluster"):
+            self.cluster.close()
         super().close()
-        self.cluster.close()
